@@ -1,0 +1,136 @@
+//! The contract that every implementation of the log keeps (its MUSTs are tested by the conformance kit).
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec};
+
+/// The offsets a partition holds: `start` is the earliest record kept, `end` the offset the next committed record gets.
+pub type OffsetRange = Range<Offset>;
+
+/// Records for one partition.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Where they go.
+    pub to: TopicPartition,
+    /// The records, in order.
+    pub batch: Batch,
+}
+
+/// Records as they came from one partition.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Where they come from.
+    pub from: TopicPartition,
+    /// Offset of the first record of `batch`; the others follow without holes.
+    pub base_offset: Offset,
+    /// The records, in order, at least one.
+    pub batch: Batch,
+}
+
+impl Fetched {
+    /// The offset after the last record: what to commit once the batch is processed.
+    pub fn next_offset(&self) -> Offset {
+        self.base_offset + self.batch.len() as Offset
+    }
+}
+
+/// The log: topics, durable appends, readers and group members. Shared by all threads.
+pub trait Log: Send + Sync + 'static {
+    /// Creates a topic; a topic of the same declaration is left as it is.
+    /// Fails with [`LogError::TopicDiffers`](crate::LogError::TopicDiffers) when it exists otherwise.
+    fn create_topic(&self, spec: &TopicSpec) -> Result<()>;
+    /// Deletes a topic with its records and the offsets that groups committed for it.
+    fn delete_topic(&self, topic: &str) -> Result<()>;
+    /// All topics, by name.
+    fn topics(&self) -> Result<Vec<TopicSpec>>;
+    /// The offsets a partition holds now.
+    fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
+    /// The first offset whose record has a timestamp (milliseconds) at or after `timestamp`, or the end.
+    fn offset_at(&self, partition: &TopicPartition, timestamp: i64) -> Result<Offset>;
+    /// Deletes records before `offset`, at least in whole batches; [`Log::offsets`] starts at `offset` or before it afterwards.
+    fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()>;
+    /// The next offset that `group` has committed for a partition.
+    fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>>;
+    /// Appends atomically: all or nothing. Returns at once; the [`Ack`] tells when it is durable, and where it went.
+    /// Bounded: blocks while too much is waiting to be written.
+    fn append(&self, appends: Vec<Append>) -> Result<Ack>;
+    /// A reader of committed records from the given offsets on.
+    fn read(&self, from: Vec<(TopicPartition, Offset)>) -> Result<Box<dyn Reader>>;
+    /// Joins a consumer group.
+    fn join(&self, membership: Membership) -> Result<Box<dyn Member>>;
+}
+
+/// A plain reader of partitions: no group, no commits.
+pub trait Reader: Send {
+    /// The next records, waiting for at most `wait` (woken by the commit that brings them). `None`: nothing came.
+    /// A position before the earliest kept record moves on to it.
+    fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>>;
+}
+
+/// How to join a consumer group.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The group.
+    pub group: Arc<str>,
+    /// The topics the group shares out. All partitions with the same number go to the same member (co-partitioning).
+    pub topics: Vec<Arc<str>>,
+}
+
+/// What a member is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// These partitions, by number over all topics of the group, are the member's from here on. It reads from the committed offsets, or the earliest.
+    Assigned(Vec<Partition>),
+    /// These partitions go to another member. The member may still [`Member::commit`] for them before its next poll, not after.
+    Revoked(Vec<Partition>),
+    /// Records.
+    Batch(Fetched),
+    /// Nothing came in time, and every assigned partition is read to its end.
+    CaughtUp,
+}
+
+/// One epoch's result: committed whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Epoch {
+    /// The next offset to read, by partition.
+    pub offsets: Vec<(TopicPartition, Offset)>,
+    /// What the epoch writes, state changelog included.
+    pub appends: Vec<Append>,
+}
+
+/// A member of a consumer group that reads, and commits what it made of what it read, atomically.
+pub trait Member: Send {
+    /// The next event, waiting for at most `wait`.
+    fn poll(&mut self, wait: Duration) -> Result<Event>;
+    /// Commits offsets and output in one durable transaction; returns when it is durable.
+    /// A member that lost a partition is fenced: [`CommitError::Fenced`], and nothing of the epoch is written.
+    fn commit(&mut self, epoch: Epoch) -> std::result::Result<(), CommitError>;
+    /// Reads a partition again from `offset` on (after an aborted epoch).
+    fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()>;
+    /// Stops and goes on reading some partitions (back-pressure); the member stays in its group.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+    /// Goes on reading paused partitions.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+}
+
+/// A pending append. Dropping it does not cancel the append.
+#[must_use = "an append is durable only when its Ack says so"]
+pub struct Ack(pub(crate) oneshot::Receiver<Result<Vec<Offset>>>);
+
+impl Ack {
+    /// Blocks until the append is durable: the offset of the first record of each append, in order.
+    pub fn wait(self) -> Result<Vec<Offset>> {
+        self.0.recv().unwrap_or(Err(crate::LogError::Closed))
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Vec<Offset>>;
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.0)
+            .poll(context)
+            .map(|received| received.unwrap_or(Err(crate::LogError::Closed)))
+    }
+}

@@ -1,0 +1,52 @@
+//! What can go wrong, whose fault it is, and whether to try again.
+
+/// A log's result.
+pub type Result<T> = std::result::Result<T, LogError>;
+
+/// Why the log could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The topic does not exist.
+    #[error("there is no topic {0:?}: create it first, or see `rechka topics`")]
+    UnknownTopic(String),
+    /// The partition does not exist.
+    #[error("topic {topic:?} has no partition {partition}")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: u32,
+    },
+    /// The topic exists with another declaration.
+    #[error("topic {topic:?} exists with another declaration: {difference}")]
+    TopicDiffers {
+        /// The topic.
+        topic: String,
+        /// What differs.
+        difference: String,
+    },
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The log was opened for reading only.
+    #[error("the log is open for reading only")]
+    ReadOnly,
+    /// The log, or its writer, has been closed.
+    #[error("the log is closed")]
+    Closed,
+    /// Storage failed; nothing of the request was written.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// Why an epoch was not committed. Nothing of it was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A partition of the epoch belongs to another member now: forget its state, poll for the new assignment.
+    #[error("fenced: partition {0} belongs to another member now")]
+    Fenced(u32),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}

@@ -1,0 +1,18 @@
+//! The log: topics, partitions, offsets, consumer groups and transactions, as one small contract.
+//!
+//! Every layer of Rechka talks to every other through this contract alone. It is Kafka's, reduced to what the system
+//! needs: [`Log`] (topics, durable appends, readers), [`Reader`] (a plain reader of partitions) and [`Member`] (a member of a
+//! consumer group that reads, and commits what it made of what it read atomically).
+mod batch;
+mod contract;
+mod error;
+mod topic;
+
+pub use batch::{Batch, BatchBuilder, Header, RecordRef};
+pub use contract::{
+    Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader,
+};
+pub use error::{CommitError, LogError, Result};
+pub use topic::{
+    Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key,
+};

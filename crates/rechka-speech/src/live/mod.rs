@@ -1,0 +1,1 @@
+//! Live recognition: sessions and streaming policies.

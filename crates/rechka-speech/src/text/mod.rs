@@ -1,0 +1,1 @@
+//! Text out: subtitles, normalisation, word error.

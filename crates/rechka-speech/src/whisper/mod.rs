@@ -1,0 +1,1 @@
+//! Whisper: checkpoints, forward pass, decoding.

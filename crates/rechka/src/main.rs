@@ -1,0 +1,2 @@
+//! The command line of Rechka.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Development commands for Rechka.
+fn main() {}
