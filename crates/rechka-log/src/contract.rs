@@ -125,10 +125,7 @@ impl Ack {
 
 impl Future for Ack {
     type Output = Result<Vec<Offset>>;
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         std::pin::Pin::new(&mut self.0)
             .poll(context)
             .map(|received| received.unwrap_or(Err(crate::LogError::Closed)))

@@ -9,10 +9,6 @@ mod error;
 mod topic;
 
 pub use batch::{Batch, BatchBuilder, Header, RecordRef};
-pub use contract::{
-    Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader,
-};
+pub use contract::{Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader};
 pub use error::{CommitError, LogError, Result};
-pub use topic::{
-    Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key,
-};
+pub use topic::{Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key};

@@ -54,7 +54,7 @@ pub struct Retention {
 /// The declaration of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// The name: 1 to 249 of `a-z A-Z 0-9 . _ - $`.
+    /// The name: 1 to 249 of `a-z A-Z 0-9 . _ -`, as in Kafka.
     pub name: Arc<str>,
     /// Number of partitions, at least 1.
     pub partitions: Partition,
