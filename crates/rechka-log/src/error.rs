@@ -35,6 +35,9 @@ pub enum LogError {
     /// The log, or its writer, has been closed.
     #[error("the log is closed")]
     Closed,
+    /// Stored data is damaged: what was wrong with it, and where.
+    #[error("damaged data: {0}")]
+    Corrupt(String),
     /// Storage failed; nothing of the request was written.
     #[error("{0}")]
     Storage(String),
