@@ -1,1 +1,14 @@
 //! Whisper: checkpoints, forward pass, decoding.
+//!
+//! Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022).
+mod cache;
+mod config;
+mod error;
+mod mel;
+mod model;
+
+pub use cache::Cache;
+pub use config::Config;
+pub use error::WhisperError;
+pub use mel::{HOP, Mel, SAMPLE_RATE};
+pub use model::{Encoded, Lane, Model, Precision, Step};
