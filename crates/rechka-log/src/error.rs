@@ -29,6 +29,19 @@ pub enum LogError {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// Another process writes to the log.
+    #[error(
+        "the log in {path} is open for writing in process {pid}: stop that process first, or open the log for reading only"
+    )]
+    InUse {
+        /// The log's directory.
+        path: String,
+        /// The process, or "unknown".
+        pid: String,
+    },
+    /// What lies where the log should be is something else, or of another version. It was left as it is.
+    #[error("{0}")]
+    Foreign(String),
     /// The log was opened for reading only.
     #[error("the log is open for reading only")]
     ReadOnly,

@@ -6,9 +6,11 @@
 mod batch;
 mod contract;
 mod error;
+mod sqlite;
 mod topic;
 
 pub use batch::{Batch, BatchBuilder, Header, Headers, MAX_BATCH_BYTES, MAX_RECORD_BYTES, RecordRef};
 pub use contract::{Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader};
 pub use error::{CommitError, LogError, Result};
+pub use sqlite::{Options, SqliteLog};
 pub use topic::{Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key};

@@ -1,0 +1,172 @@
+//! Reading from the file: a pool of connections and the queries on batches.
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{blob, schema};
+use crate::{Batch, LogError, Offset, Result};
+
+/// Idle connections kept.
+const IDLE: usize = 8;
+
+/// Connections for reading, shared by the readers of this process.
+#[derive(Debug)]
+pub(super) struct Store {
+    directory: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// A batch as it was stored: its records need not be dense in a compacted topic.
+#[derive(Debug)]
+pub(super) struct StoredBatch {
+    pub base_offset: Offset,
+    /// The offset where the next batch may start.
+    pub next_offset: Offset,
+    /// What to add to the base for the offset of each record; `None`: 0, 1, 2 …
+    pub deltas: Option<Vec<u32>>,
+    pub batch: Batch,
+}
+
+impl Store {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Reads with a connection of this thread's own.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = self.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::reader(&self.directory)?,
+        };
+        let result = read(&connection);
+        let mut idle = self.lock();
+        if idle.len() < IDLE {
+            idle.push(connection);
+        }
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batch that holds the offset, or the first one after it.
+    pub(super) fn batch_at(&self, partition: i64, offset: Offset) -> Result<Option<StoredBatch>> {
+        self.read(|connection| batch_at(connection, partition, offset))
+    }
+
+    /// The offset that a group committed for a partition.
+    pub(super) fn committed(&self, group: &str, partition: i64) -> Result<Option<Offset>> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT next_offset FROM committed WHERE consumer_group = ?1 AND partition = ?2")?;
+            let offset = statement.query_row((group, partition), |row| row.get(0));
+            Ok(offset.optional()?)
+        })
+    }
+
+    /// Where the partition starts; `None` when it is no more.
+    pub(super) fn start(&self, partition: i64) -> Result<Option<Offset>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT start_offset FROM partition WHERE id = ?1")?;
+            let start = statement.query_row([partition], |row| row.get(0));
+            Ok(start.optional()?)
+        })
+    }
+
+    /// The first batch behind `from` with a record of this time or later.
+    pub(super) fn batch_since(&self, partition: i64, from: Offset, timestamp: i64) -> Result<Option<StoredBatch>> {
+        self.read(|connection| {
+            let base: Option<Offset> = connection
+                .prepare_cached(
+                    "SELECT base_offset FROM batch
+                     WHERE partition = ?1 AND next_offset > ?2 AND max_timestamp >= ?3
+                     ORDER BY base_offset LIMIT 1",
+                )?
+                .query_row((partition, from, timestamp), |row| row.get(0))
+                .optional()?;
+            base.map_or(Ok(None), |base| batch_at(connection, partition, base))
+        })
+    }
+}
+
+impl StoredBatch {
+    /// The offset of the record `index` of the batch.
+    pub(super) fn offset(&self, index: usize) -> Offset {
+        let delta = self
+            .deltas
+            .as_ref()
+            .map_or(index as Offset, |deltas| Offset::from(deltas[index]));
+        self.base_offset + delta
+    }
+}
+
+/// See [`Store::batch_at`].
+fn batch_at(connection: &Connection, partition: i64, offset: Offset) -> Result<Option<StoredBatch>> {
+    const COLUMNS: &str = "SELECT base_offset, next_offset, codec, checksum, bytes, deltas, data
+        FROM batch JOIN blob ON blob.id = batch.blob WHERE partition = ?1";
+    let mut holding = connection.prepare_cached(&format!(
+        "{COLUMNS} AND base_offset = (SELECT max(base_offset) FROM batch WHERE partition = ?1 AND base_offset <= ?2)
+         AND next_offset > ?2"
+    ))?;
+    let stored = holding
+        .query_row((partition, offset), |row| Ok(stored_batch(row)))
+        .optional()?;
+    let stored = match stored {
+        Some(stored) => Some(stored),
+        None => connection
+            .prepare_cached(&format!("{COLUMNS} AND base_offset > ?2 ORDER BY base_offset LIMIT 1"))?
+            .query_row((partition, offset), |row| Ok(stored_batch(row)))
+            .optional()?,
+    };
+    stored.transpose()
+}
+
+/// A batch from a row of the columns that [`batch_at`] selects; it is outside input.
+fn stored_batch(row: &Row<'_>) -> Result<StoredBatch> {
+    let base_offset: Offset = row.get(0)?;
+    let next_offset: Offset = row.get(1)?;
+    let data = row.get_ref(6)?;
+    let data = data.as_blob().map_err(|error| LogError::Corrupt(error.to_string()))?;
+    let deltas = match row.get_ref(5)?.as_blob_or_null() {
+        Ok(deltas) => deltas.map(|deltas| {
+            deltas
+                .chunks_exact(4)
+                .map(|delta| u32::from_le_bytes([delta[0], delta[1], delta[2], delta[3]]))
+                .collect::<Vec<u32>>()
+        }),
+        Err(error) => return Err(LogError::Corrupt(error.to_string())),
+    };
+    let place = |error: LogError| match error {
+        LogError::Corrupt(why) => LogError::Corrupt(format!("at offset {base_offset}: {why}")),
+        other => other,
+    };
+    let batch = blob::decompress(row.get(2)?, row.get(3)?, row.get(4)?, data).map_err(place)?;
+    let span = next_offset.saturating_sub(base_offset);
+    let sound = match &deltas {
+        None => span == batch.len() as Offset,
+        Some(deltas) => {
+            deltas.len() == batch.len()
+                && deltas.is_sorted_by(|a, b| a < b)
+                && deltas.last().is_some_and(|last| Offset::from(*last) < span)
+        }
+    };
+    if !sound {
+        return Err(place(LogError::Corrupt(
+            "the offsets do not fit the records".to_owned(),
+        )));
+    }
+    Ok(StoredBatch {
+        base_offset,
+        next_offset,
+        deltas,
+        batch,
+    })
+}
