@@ -1,0 +1,70 @@
+//! Reading a stretch of the log.
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use rechka_log::{Log, Offset, RecordRef, Result, TopicPartition};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long to wait for records that are there: far longer than a disk takes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Shows the records of a partition in a range of offsets to `visit`, in order, until it returns false.
+pub(crate) fn scan(
+    log: &dyn Log,
+    partition: &TopicPartition,
+    range: Range<Offset>,
+    mut visit: impl FnMut(Offset, RecordRef<'_>) -> bool,
+) -> Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let mut reader = log.read(vec![(partition.clone(), range.start)])?;
+    while let Some(fetched) = reader.poll(PATIENCE)? {
+        for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {
+            if offset >= range.end || !visit(offset, record) {
+                return Ok(());
+            }
+        }
+        if fetched.next_offset() >= range.end {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A header that is a decimal number.
+pub(crate) fn header_number(record: &RecordRef<'_>, name: &str) -> Option<u64> {
+    std::str::from_utf8(record.header(name)?).ok()?.parse().ok()
+}
+
+/// The log, for handlers that read old records: only so many at once, each on a thread that may block.
+#[derive(Clone)]
+pub(crate) struct Library {
+    log: Arc<dyn Log>,
+    places: Arc<Semaphore>,
+}
+
+impl Library {
+    /// At most `readers` at once.
+    pub fn new(log: Arc<dyn Log>, readers: usize) -> Self {
+        Self {
+            log,
+            places: Arc::new(Semaphore::new(readers)),
+        }
+    }
+
+    /// Runs `read` as soon as there is a place.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Log) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        // The semaphore is never closed; were it, reading without a place would do no harm.
+        let place: Option<OwnedSemaphorePermit> = self.places.clone().acquire_owned().await.ok();
+        let log = self.log.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let result = read(&*log);
+            drop(place);
+            result
+        });
+        work.await.unwrap_or(Err(rechka_log::LogError::Closed))
+    }
+}

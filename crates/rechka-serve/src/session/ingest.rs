@@ -1,0 +1,196 @@
+//! The thread that appends to the log what all connections send.
+use std::{
+    sync::Arc,
+    thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rechka_log::{Log, LogError, Offset};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    group::{Counts, Group},
+    sequencer::{Sequencer, Turn},
+};
+use crate::{
+    metrics::Metrics,
+    protocol::{AudioMessage, Hello, Refusal, SessionId},
+};
+
+/// Jobs that may wait; senders wait beyond.
+const WAITING_JOBS: usize = 1024;
+/// Audio that goes into one append, roughly.
+const TURN_BYTES: usize = 8 * 1024 * 1024;
+
+/// What connections ask for.
+pub(crate) enum Job {
+    /// Begin or continue a session.
+    Open {
+        /// What the client said.
+        hello: Hello,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Opened, Refusal>>,
+    },
+    /// Audio of a session.
+    Audio {
+        /// The session.
+        session: SessionId,
+        /// Who sends it.
+        connection: u64,
+        /// Samples.
+        message: AudioMessage,
+        /// When they came.
+        received: Instant,
+    },
+    /// The session is complete.
+    End {
+        /// The session.
+        session: SessionId,
+        /// Who says so.
+        connection: u64,
+    },
+    /// The connection is gone.
+    Leave {
+        /// Its session.
+        session: SessionId,
+        /// Which one.
+        connection: u64,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// An open session, as its connection sees it.
+pub(crate) struct Opened {
+    /// Its name.
+    pub session: SessionId,
+    /// The connection's number.
+    pub connection: u64,
+    /// The first frame that is missing.
+    pub next_frame: u64,
+    /// Whether the session is complete.
+    pub ended: bool,
+    /// What is durable, and what went wrong.
+    pub progress: watch::Receiver<Progress>,
+}
+
+impl Opened {
+    /// A session that takes no audio any more.
+    pub fn ended(session: SessionId, frames: u64) -> Self {
+        let (_, progress) = watch::channel(Progress {
+            durable: frames,
+            ended: true,
+            refusal: None,
+        });
+        Self {
+            session,
+            connection: 0,
+            next_frame: frames,
+            ended: true,
+            progress,
+        }
+    }
+}
+
+/// How far a session is; newer replaces older.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    /// Everything before this frame is durable.
+    pub durable: u64,
+    /// The session's end is durable.
+    pub ended: bool,
+    /// The connection must go.
+    pub refusal: Option<Refusal>,
+}
+
+/// The thread, and the way to it.
+pub(crate) struct Ingest {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Ingest {
+    /// Starts the thread; it ends when nobody can send it jobs any more.
+    pub fn start(
+        log: Arc<dyn Log>,
+        sequencer: Sequencer,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
+        let thread = thread::Builder::new()
+            .name("gateway-ingest".into())
+            .spawn(move || run(&*log, sequencer, receiver, &metrics))?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Hands over a job, waiting for room.
+    pub async fn send(&self, job: Job) -> Result<(), Refusal> {
+        self.jobs.send(job).await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Begins or continues a session.
+    pub async fn open(&self, hello: Hello) -> Result<Opened, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Open { hello, reply }).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Whether the thread is there.
+    pub fn is_running(&self) -> bool {
+        !self.jobs.is_closed()
+    }
+}
+
+fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, metrics: &Metrics) {
+    while let Some(first) = jobs.blocking_recv() {
+        let mut turn = Turn::new(Instant::now(), milliseconds_now());
+        let mut received = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Open { hello, reply } => sequencer.open(&hello, reply, &mut turn),
+                Job::Audio {
+                    session,
+                    connection,
+                    message,
+                    received: at,
+                } => {
+                    bytes += message.samples.len();
+                    received.push(at);
+                    sequencer.audio(&session, connection, &message, &mut turn);
+                }
+                Job::End { session, connection } => sequencer.end(&session, connection, &mut turn),
+                Job::Leave { session, connection } => sequencer.leave(&session, connection, &turn),
+                Job::Tick => sequencer.expire(&mut turn),
+            }
+            next = if bytes < TURN_BYTES { jobs.try_recv().ok() } else { None };
+        }
+        let (group, end) = turn.split();
+        match append(log, group) {
+            Ok((counts, offsets)) => {
+                sequencer.committed(end, &counts, &offsets);
+                metrics.stored(bytes as u64, &received);
+            }
+            Err(error) => {
+                tracing::error!(%error, "audio could not be stored");
+                sequencer.failed(end, &error);
+                metrics.store_failed();
+            }
+        }
+        metrics.open_sessions(sequencer.open_sessions());
+    }
+}
+
+fn append(log: &dyn Log, group: Group) -> Result<(Counts, Vec<Offset>), LogError> {
+    let (appends, counts) = group.finish()?;
+    if appends.is_empty() {
+        return Ok((counts, Vec::new()));
+    }
+    let offsets = log.append(appends)?.wait()?;
+    Ok((counts, offsets))
+}
+
+fn milliseconds_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,81 @@
+//! What was going on when the log was last written to.
+use std::collections::HashMap;
+
+use rechka_log::{Log, Offset, RecordRef, Result, TopicPartition};
+use rechka_types::{headers, topics};
+
+use super::{SESSIONS, SessionRecord};
+use crate::{
+    protocol::SessionId,
+    reading::{header_number, scan},
+};
+
+/// The sessions in the log.
+pub(crate) struct Recovered {
+    /// Sessions that are not complete, with all their durable frames.
+    pub open: HashMap<SessionId, SessionRecord>,
+    /// Complete sessions.
+    pub ended: Vec<SessionRecord>,
+    /// By partition of the audio topic: where the next record goes.
+    pub ends: Vec<Offset>,
+}
+
+/// Reads the sessions' records, and the audio that came after the last record of each open session.
+pub(crate) fn recover(log: &dyn Log, partitions: u32) -> Result<Recovered> {
+    let mut sessions = HashMap::new();
+    let partition = TopicPartition::new(SESSIONS, 0);
+    scan(log, &partition, log.offsets(&partition)?, |_, record| {
+        match serde_json::from_slice::<SessionRecord>(record.value) {
+            Ok(session) => match SessionId::parse(&session.session) {
+                Ok(id) => drop(sessions.insert(id, session)),
+                Err(_) => tracing::warn!(
+                    session = session.session,
+                    "a session with an impossible name is left out"
+                ),
+            },
+            Err(error) => tracing::warn!(%error, "a session's record can't be read and is left out"),
+        }
+        true
+    })?;
+    let (ended, mut open): (HashMap<_, _>, HashMap<_, _>) = sessions.into_iter().partition(|(_, record)| record.ended);
+    let mut ends = Vec::new();
+    for number in 0..partitions {
+        let partition = TopicPartition::new(topics::AUDIO, number);
+        let kept = log.offsets(&partition)?;
+        ends.push(kept.end);
+        let here = open
+            .iter()
+            .filter(|(id, _)| rechka_log::partition_for_key(id.as_str().as_bytes(), partitions) == number);
+        if let Some(from) = here.map(|(_, record)| record.checkpoint.offset).min() {
+            scan(log, &partition, from..kept.end, |_, record| {
+                follow(&mut open, &record);
+                true
+            })?;
+        }
+    }
+    let (finished, open) = open
+        .into_iter()
+        .partition(|(_, record): &(_, SessionRecord)| record.ended);
+    let finished: HashMap<SessionId, SessionRecord> = finished;
+    Ok(Recovered {
+        open,
+        ended: ended.into_values().chain(finished.into_values()).collect(),
+        ends,
+    })
+}
+
+fn follow(open: &mut HashMap<SessionId, SessionRecord>, audio: &RecordRef<'_>) {
+    let key = audio.key.and_then(|key| std::str::from_utf8(key).ok());
+    let Some(session) = key
+        .and_then(|key| SessionId::parse(key).ok())
+        .and_then(|id| open.get_mut(&id))
+    else {
+        return;
+    };
+    if audio.header(headers::CONTROL) == Some(headers::END.as_bytes()) {
+        session.ended = true;
+    } else if let Some(frame) = header_number(audio, headers::FRAME) {
+        let frames = (audio.value.len() / session.format.frame_bytes()) as u64;
+        session.frames = session.frames.max(frame.saturating_add(frames));
+    }
+}
