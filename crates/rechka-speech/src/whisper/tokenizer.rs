@@ -302,8 +302,23 @@ impl Merge {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A vocabulary of the 256 bytes alone.
+    pub(in crate::whisper) fn bytes_only() -> Tokenizer {
+        let mut chars: Vec<(char, u8)> = byte_of_char().into_iter().collect();
+        chars.sort_by_key(|&(_, byte)| byte);
+        let vocab = (0..).zip(chars).map(|(id, (c, _))| (c.to_string(), id)).collect();
+        Tokenizer::from_file(TokenizerFile {
+            model: Bpe {
+                vocab,
+                merges: Vec::new(),
+            },
+            added_tokens: Vec::new(),
+        })
+        .unwrap()
+    }
 
     /// Every byte, the merges for " five" and "fi", and a special token.
     fn tokenizer() -> Tokenizer {

@@ -1,4 +1,7 @@
 //! Which tokens may come next.
+use rten_simd::SimdOp;
+use rten_vecmath::{MaxNum, SumExpSub};
+
 use super::vocabulary::Vocabulary;
 
 /// The rules of one search: suppressed tokens, and with timestamps their grammar (`ApplyTimestampRules` of OpenAI's
@@ -53,7 +56,7 @@ impl Rules<'_> {
             }
         }
         let (words, times) = scores.split_at_mut(begin.min(scores.len()));
-        let likeliest_word = words.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let likeliest_word = MaxNum::new(words).dispatch();
         if log_sum_exp(times) > likeliest_word {
             words.fill(f32::NEG_INFINITY);
         }
@@ -76,12 +79,11 @@ fn forbid_range(scores: &mut [f32], range: std::ops::Range<usize>) {
 
 /// The logarithm of the sum of exponentials; -inf for none.
 pub(super) fn log_sum_exp(scores: &[f32]) -> f32 {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let highest = MaxNum::new(scores).dispatch();
     if highest == f32::NEG_INFINITY {
         return highest;
     }
-    let sum: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
-    highest + sum.ln()
+    highest + SumExpSub::new(scores, highest).dispatch().ln()
 }
 
 #[cfg(test)]
@@ -127,6 +129,16 @@ pub(super) mod tests {
             .filter(|&(_, score)| score > f32::NEG_INFINITY)
             .map(|(token, _)| token)
             .collect()
+    }
+
+    #[test]
+    fn the_sum_of_exponentials_knows_its_edges() {
+        let scores = [0.0, f32::NEG_INFINITY, 3f32.ln(), -200.0];
+        assert!((log_sum_exp(&scores) - 4f32.ln()).abs() < 1e-6);
+        assert_eq!(log_sum_exp(&[]), f32::NEG_INFINITY);
+        assert_eq!(log_sum_exp(&[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
+        let many: Vec<f32> = vec![1.0; 1003];
+        assert!((log_sum_exp(&many) - (1.0 + 1003f32.ln())).abs() < 1e-5);
     }
 
     #[test]

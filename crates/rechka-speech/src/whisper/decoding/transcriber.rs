@@ -111,7 +111,7 @@ impl Transcriber {
     }
 
     /// Encodes the windows whose attempt wants another context than they have.
-    fn encode(&self, jobs: &mut [&mut Job<'_>]) -> Result<(), WhisperError> {
+    pub(super) fn encode(&self, jobs: &mut [&mut Job<'_>]) -> Result<(), WhisperError> {
         let mut stale: Vec<&mut &mut Job<'_>> = jobs.iter_mut().filter(|job| job.wanted_context().is_some()).collect();
         let wanted: Vec<Context> = stale.iter().filter_map(|job| job.wanted_context()).collect();
         let windows: Vec<Mel> = stale

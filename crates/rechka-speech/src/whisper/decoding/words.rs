@@ -56,7 +56,8 @@ fn group_at_spaces(pieces: Vec<WordTokens>) -> Vec<WordTokens> {
         let trimmed = piece.text.trim();
         let punctuation = !trimmed.is_empty() && trimmed.chars().all(|c| c.is_ascii_punctuation());
         match words.last_mut() {
-            Some(word) if !piece.text.starts_with(' ') && !punctuation => {
+            // A lone space belongs to what follows it.
+            Some(word) if word.text == " " || !(piece.text.starts_with(' ') || punctuation) => {
                 word.text.push_str(&piece.text);
                 word.tokens.end = piece.tokens.end;
             }
@@ -109,7 +110,8 @@ pub(super) fn timed(words: Vec<WordTokens>, begins: &[f64], probabilities: &[f32
     timed
 }
 
-/// At the ends of sentences a pause counts as part of a word; no word there may be longer than twice the median (0.7 s at most).
+/// The path through the attention begins with the audio and leaves no gaps, so the first word takes the silence before it and a
+/// sentence's last word the pause after it. None of these is longer than twice the median (of 0.7 s at most).
 fn cap_outliers(words: &mut [Word]) {
     let mut durations: Vec<f64> = words
         .iter()
@@ -124,14 +126,99 @@ fn cap_outliers(words: &mut [Word]) {
     let longest = 2.0 * median;
     let ends_sentence = |word: &Word| word.word.ends_with(|c| SENTENCE_END.contains(c));
     for index in 0..words.len() {
-        let after_sentence = index == 0 || ends_sentence(&words[index - 1]);
+        let begins = index == 0 || ends_sentence(&words[index - 1]);
         let word = &mut words[index];
-        if word.end - word.start > longest {
-            if after_sentence {
-                word.start = word.end - longest;
-            } else if ends_sentence(word) {
-                word.end = word.start + longest;
-            }
+        if word.end - word.start <= longest {
+            continue;
         }
+        if index > 0 && ends_sentence(word) {
+            word.end = word.start + longest;
+        } else if begins {
+            word.start = word.end - longest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::whisper::tokenizer::tests::bytes_only;
+
+    fn texts(text: &str, language: &str) -> Vec<String> {
+        let tokenizer = bytes_only();
+        let tokens = tokenizer.encode(text);
+        let words = split(&tokenizer, &tokens, language);
+        let mut next = 0;
+        for word in &words {
+            assert_eq!(word.tokens.start, next, "words follow each other without gaps");
+            next = word.tokens.end;
+            assert_eq!(tokenizer.decode(&tokens[word.tokens.clone()]), word.text);
+        }
+        words.into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn words_begin_at_spaces() {
+        assert_eq!(
+            texts(" seven three oh five", "en"),
+            [" seven", " three", " oh", " five"]
+        );
+        assert_eq!(texts("речка течёт", "ru"), ["речка", " течёт"]);
+    }
+
+    #[test]
+    fn punctuation_goes_with_its_word() {
+        assert_eq!(
+            texts(" He said: \"Yes, (maybe).\"", "en"),
+            [" He", " said:", " \"Yes,", " (maybe).\""]
+        );
+    }
+
+    #[test]
+    fn languages_without_spaces_split_into_characters() {
+        assert_eq!(texts("小さな川。", "ja"), ["小", "さ", "な", "川。"]);
+    }
+
+    #[test]
+    fn a_character_that_is_not_whole_yet_is_in_no_word() {
+        let tokenizer = bytes_only();
+        let tokens = tokenizer.encode(" a 川");
+        let words = split(&tokenizer, &tokens[..tokens.len() - 1], "en");
+        assert_eq!(
+            words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>(),
+            [" a", " "]
+        );
+    }
+
+    fn timed_words(texts: &[&str], begins: &[f64]) -> Vec<(f64, f64)> {
+        let words = (0..).zip(texts).map(|(i, text)| WordTokens {
+            text: (*text).to_owned(),
+            tokens: i..i + 1,
+        });
+        let words = timed(words.collect(), begins, &vec![0.5; texts.len()]);
+        words.into_iter().map(|word| (word.start, word.end)).collect()
+    }
+
+    #[test]
+    fn a_word_lasts_until_the_next_one_begins() {
+        assert_eq!(timed_words(&[" a", " b"], &[0.1, 0.3, 0.6]), [(0.1, 0.3), (0.3, 0.6)]);
+    }
+
+    #[test]
+    fn silence_before_the_first_word_and_after_a_sentence_is_no_word() {
+        let words = timed_words(&[" a", " b.", " c"], &[0.0, 3.0, 3.5, 4.0]);
+        assert_eq!(words, [(2.0, 3.0), (3.0, 3.5), (3.5, 4.0)]);
+        let words = timed_words(&[" a", " b.", " c"], &[0.0, 0.5, 3.5, 4.0]);
+        assert_eq!(words, [(0.0, 0.5), (0.5, 1.5), (3.5, 4.0)]);
+    }
+
+    #[test]
+    fn a_words_probability_is_the_mean_of_its_tokens() {
+        let word = WordTokens {
+            text: " ab".to_owned(),
+            tokens: 0..2,
+        };
+        let words = timed(vec![word], &[0.0, 0.1, 0.2], &[0.5, 1.0]);
+        assert_eq!((words[0].word.as_str(), words[0].probability), ("ab", 0.75));
     }
 }
