@@ -68,8 +68,8 @@ impl Config {
     /// `config.json` is missing, a file is not JSON, or its values are out of bounds or contradict each other.
     pub fn load(dir: &Path) -> Result<Config, WhisperError> {
         let path = dir.join("config.json");
-        let model: ModelConfig = read_json(&path)?
-            .ok_or_else(|| WhisperError::read(&path, std::io::ErrorKind::NotFound.into()))?;
+        let model: ModelConfig =
+            read_json(&path)?.ok_or_else(|| WhisperError::read(&path, std::io::ErrorKind::NotFound.into()))?;
         if model.activation_function != "gelu" {
             let reason = format!(
                 "activation {:?} is unknown, needed is \"gelu\"",
@@ -86,9 +86,7 @@ impl Config {
                 .map_err(|reason| WhisperError::invalid(&preprocessor_path, reason))?;
         }
         let config = Config::from_parts(model, generation);
-        config
-            .check()
-            .map_err(|reason| WhisperError::invalid(&path, reason))?;
+        config.check().map_err(|reason| WhisperError::invalid(&path, reason))?;
         Ok(config)
     }
 
@@ -147,11 +145,7 @@ impl Config {
             transcribe: tasks.get("transcribe").copied(),
             translate: tasks.get("translate").copied(),
             suppress_tokens: tokens(generation.suppress_tokens.or(model.suppress_tokens)),
-            begin_suppress_tokens: tokens(
-                generation
-                    .begin_suppress_tokens
-                    .or(model.begin_suppress_tokens),
-            ),
+            begin_suppress_tokens: tokens(generation.begin_suppress_tokens.or(model.begin_suppress_tokens)),
             max_initial_timestamp: generation.max_initial_timestamp_index,
             alignment_heads,
             median_filter_width: model.median_filter_width,

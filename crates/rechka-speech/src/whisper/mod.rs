@@ -1,14 +1,21 @@
 //! Whisper: checkpoints, forward pass, decoding.
 //!
 //! Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022).
+mod attention;
 mod cache;
 mod config;
+mod decoder;
 mod decoding;
+mod encoder;
 mod error;
 mod hub;
+mod kernels;
+mod layers;
+mod linear;
 mod mel;
 mod model;
 mod tokenizer;
+mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
