@@ -15,6 +15,8 @@ use super::kernels::{Dequantize, Finish, FinishRow, quantize_row};
 const ROWS: usize = 64;
 
 /// A linear layer with its weights packed for the machine's matrix kernel.
+///
+/// The kernel itself is looked up at each call, which costs nothing: `GemmExecutor` can't be sent between threads (rten-gemm 0.27).
 pub(super) struct Linear {
     inputs: usize,
     bias: Vec<f32>,
@@ -23,11 +25,9 @@ pub(super) struct Linear {
 
 enum Packed {
     F32 {
-        gemm: GemmExecutor<f32, f32, f32>,
         weights: PackedBMatrix<f32>,
     },
     Int8 {
-        gemm: GemmExecutor<u8, i8, i32>,
         weights: PackedBMatrix<i8>,
         /// Per output channel.
         scales: Vec<f32>,
@@ -47,7 +47,7 @@ impl Linear {
                 let gemm = GemmExecutor::<f32, f32, f32>::default();
                 let view = NdTensorView::from_data([outputs, inputs], weight);
                 let weights = gemm.prepack_b(view.transposed());
-                Packed::F32 { gemm, weights }
+                Packed::F32 { weights }
             }
             Precision::Int8 => {
                 let gemm = GemmExecutor::<u8, i8, i32>::default();
@@ -66,7 +66,7 @@ impl Linear {
                 }
                 let view = NdTensorView::from_data([outputs, inputs], &quantized[..]);
                 let weights = gemm.prepack_b(view.transposed());
-                Packed::Int8 { gemm, weights, scales, sums }
+                Packed::Int8 { weights, scales, sums }
             }
         };
         Linear { inputs, bias, weights }
@@ -95,7 +95,8 @@ impl Linear {
         let outputs = self.outputs();
         let rows = out.len() / outputs;
         match &self.weights {
-            Packed::F32 { gemm, weights } => {
+            Packed::F32 { weights } => {
+                let gemm = GemmExecutor::<f32, f32, f32>::default();
                 let view = NdTensorView::from_slice_with_strides([rows, self.inputs], x, [stride, 1])
                     .expect("the caller brings a row of inputs for every row of outputs");
                 let mut buffer = Vec::with_capacity(out.len());
@@ -117,7 +118,8 @@ impl Linear {
                     .dispatch();
                 }
             }
-            Packed::Int8 { gemm, weights, scales, sums } => {
+            Packed::Int8 { weights, scales, sums } => {
+                let gemm = GemmExecutor::<u8, i8, i32>::default();
                 let mut quantized = vec![0_u8; rows * self.inputs];
                 let mut ranges = Vec::with_capacity(rows);
                 for (row, quantized) in quantized.chunks_exact_mut(self.inputs).enumerate() {

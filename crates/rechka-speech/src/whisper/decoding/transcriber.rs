@@ -202,3 +202,9 @@ impl Transcriber {
         }
     }
 }
+
+/// All sessions share one transcriber.
+const _: () = {
+    const fn shared_between_threads<T: Send + Sync>() {}
+    shared_between_threads::<Transcriber>();
+};
