@@ -2,9 +2,11 @@
 //!
 //! A [`Session`] is one speaker's stream: it cuts speech out of silence, says when audio must be decoded, and decides which
 //! words are final. It calls no model: the caller decodes what is [due](Session::due), for many sessions in one batch.
+//! A [`Recording`] is audio with an end, for which nobody waits: speech is decoded in windows as long as the model takes.
 mod config;
 mod output;
 mod policy;
+mod recording;
 #[cfg(test)]
 mod script;
 mod session;
@@ -16,6 +18,7 @@ use crate::audio::{Vad, VadEvent};
 pub use config::Config;
 pub use output::{Content, Output};
 pub use policy::Policy;
+pub use recording::{Recording, RecordingConfig};
 pub use session::{Session, SessionState};
 
 /// Where speech begins and ends in a stream of 16 kHz samples: [`Vad`], or a script in tests.

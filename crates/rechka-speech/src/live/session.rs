@@ -59,6 +59,20 @@ pub struct SessionState {
     ended: bool,
 }
 
+impl SessionState {
+    /// Whether the two differ at most in how far the machine has come without anything happening. Then either will do: the
+    /// audio brings the difference back.
+    pub fn same_but_for_position(&self, other: &SessionState) -> bool {
+        self.checkpoint == other.checkpoint
+            && self.segment == other.segment
+            && self.covered == other.covered
+            && self.ended == other.ended
+            && self.speech == other.speech
+            && self.language == other.language
+            && self.prompt == other.prompt
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Speech {
     /// The language of the last hypothesis.
