@@ -1,0 +1,32 @@
+//! What can go wrong.
+use rechka_log::LogError;
+
+/// The engine's result.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// Why a task stopped.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// State in the log is not what this program writes.
+    #[error(
+        "the state of {key:?} in topic {topic:?} can't be read: {reason}; run the program that wrote it, or delete the topic to begin anew"
+    )]
+    State {
+        /// The topic.
+        topic: String,
+        /// The record's key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(String),
+    /// A task's thread ended by a panic: an error in this program.
+    #[error("a task ended by a panic: please report it with what was printed before")]
+    Panicked,
+}

@@ -1,0 +1,429 @@
+//! The operator: records to sessions, what is due to the model, what they say to the log.
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime},
+};
+
+use rechka_log::{Ack, Append, Fetched, Log, LogError, Offset, Partition, RecordRef, TopicPartition};
+use rechka_speech::whisper::Request;
+use rechka_types::topics;
+
+use super::{
+    Config, Metrics, Model,
+    outbox::Outbox,
+    record::{Content, parse},
+    slot::{CatchUp, Sessions, Slot},
+    stored,
+    stream::Stream,
+    transcripts::{partial, transcript},
+};
+use crate::{Operator, Result};
+
+/// Samples per second.
+const RATE: f64 = 16_000.0;
+
+/// Recognises the sessions of its partitions.
+pub(super) struct Recognition<M: ?Sized> {
+    log: Arc<dyn Log>,
+    model: Arc<M>,
+    config: Config,
+    metrics: Arc<Metrics>,
+    partitions: BTreeMap<Partition, Sessions>,
+    outbox: Outbox,
+    /// Segments in the outbox: partition, and timestamp of the audio.
+    finals: Vec<(Partition, i64)>,
+    partials: Vec<Ack>,
+    /// The session after which the next batch begins, so that all have their turn.
+    turn: (Partition, String),
+}
+
+impl<M: Model + ?Sized> Recognition<M> {
+    pub fn new(log: Arc<dyn Log>, model: Arc<M>, config: Config, metrics: Arc<Metrics>) -> Self {
+        Recognition {
+            log,
+            model,
+            config,
+            metrics,
+            partitions: BTreeMap::new(),
+            outbox: Outbox::default(),
+            finals: Vec::new(),
+            partials: Vec::new(),
+            turn: (0, String::new()),
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (Partition, &String, &Slot)> {
+        self.partitions
+            .iter()
+            .flat_map(|(&partition, sessions)| sessions.open.iter().map(move |(name, slot)| (partition, name, slot)))
+    }
+
+    fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.partitions
+            .values_mut()
+            .flat_map(|sessions| sessions.open.values_mut())
+    }
+
+    fn slot_mut(&mut self, partition: Partition, name: &str) -> Option<&mut Slot> {
+        self.partitions.get_mut(&partition)?.open.get_mut(name)
+    }
+
+    fn in_memory(&self) -> usize {
+        self.slots().filter(|(_, _, slot)| slot.stream.is_some()).count()
+    }
+
+    fn max_backlog(&self) -> u64 {
+        (self.config.max_backlog.max(1.0) * RATE) as u64
+    }
+
+    /// One record of a partition.
+    fn take(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>) -> Result<()> {
+        let Some(sessions) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
+        if offset < sessions.position {
+            return Ok(());
+        }
+        sessions.position = offset;
+        let (name, content) = match parse(record, self.config.format) {
+            Ok(parsed) => parsed,
+            Err(reason) => {
+                sessions.position = offset + 1;
+                return self.dead(partition, offset, record, &reason);
+            }
+        };
+        if let Content::Audio(audio) = &content {
+            let frames = (audio.bytes.len() / audio.format.frame_bytes()) as f64;
+            self.metrics
+                .samples
+                .fetch_add((frames * RATE / f64::from(audio.format.rate())) as u64, Relaxed);
+        }
+        sessions.newest = record.timestamp;
+        if !sessions.open.contains_key(name) && sessions.is_complete(name) {
+            sessions.position = offset + 1;
+            return match content {
+                Content::End => Ok(()),
+                Content::Audio(_) => {
+                    let reason = "the session is complete: begin another one under another key";
+                    self.dead(partition, offset, record, reason)
+                }
+            };
+        }
+        sessions
+            .open
+            .entry(name.to_owned())
+            .or_insert_with(|| Slot::new(offset, &content));
+        self.wake(partition, name)?;
+        let Some(sessions) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
+        sessions.position = offset + 1;
+        let Some(slot) = sessions.open.get_mut(name) else {
+            return Ok(());
+        };
+        slot.wants_room = slot.stream.is_none();
+        if slot.catch_up.is_none()
+            && let Err(reason) = slot.feed(offset, record, &content)
+        {
+            self.dead(partition, offset, record, &reason)?;
+        }
+        Ok(())
+    }
+
+    fn dead(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>, reason: &str) -> Result<()> {
+        tracing::warn!(partition, offset, reason, "a record went to the dead letters");
+        self.metrics.dead.fetch_add(1, Relaxed);
+        Ok(self.outbox.dead(partition, offset, record, reason)?)
+    }
+
+    /// Brings a session into memory if there is room.
+    fn wake(&mut self, partition: Partition, name: &str) -> Result<()> {
+        if self.slot_mut(partition, name).is_none_or(|slot| slot.stream.is_some()) || !self.has_room() {
+            return Ok(());
+        }
+        let Some(sessions) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
+        let Some(slot) = sessions.open.get_mut(name) else {
+            return Ok(());
+        };
+        let config = self.config.of(&slot.stored.settings).into();
+        slot.stream = Some(Stream::restore(config, (self.config.detector)(), &slot.stored));
+        slot.wants_room = false;
+        slot.touched = Instant::now();
+        if slot.stored.replay < sessions.position {
+            let from = TopicPartition::new(topics::AUDIO, partition);
+            let reader = self.log.read(vec![(from, slot.stored.replay)])?;
+            slot.catch_up = Some(CatchUp {
+                reader,
+                next: slot.stored.replay,
+            });
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_memory() < self.config.max_sessions.max(1)
+    }
+
+    /// Puts the session that was idle longest back into the log. All that sessions said must have been collected.
+    fn make_room(&mut self) {
+        let enough = self.config.idle;
+        let idle = |slot: &&mut Slot| {
+            slot.stream.is_some() && slot.catch_up.is_none() && !slot.is_due() && slot.touched.elapsed() >= enough
+        };
+        if let Some(slot) = self.slots_mut().filter(idle).min_by_key(|slot| slot.touched) {
+            slot.hibernate();
+        }
+    }
+
+    /// Brings sessions into memory that wait for it.
+    fn wake_waiting(&mut self) -> Result<()> {
+        let waiting = self.slots().filter(|(_, _, slot)| slot.wants_room);
+        let mut waiting: Vec<_> = waiting
+            .map(|(number, name, slot)| (slot.stored.replay, number, name.clone()))
+            .collect();
+        waiting.sort();
+        for (_, partition, name) in waiting {
+            if !self.has_room() {
+                self.make_room();
+            }
+            self.wake(partition, &name)?;
+        }
+        Ok(())
+    }
+
+    /// Lets sessions that are behind their partition read the log by themselves.
+    fn catch_up(&mut self) -> Result<()> {
+        let most = self.max_backlog();
+        let mut dead = Vec::new();
+        for (&partition, sessions) in &mut self.partitions {
+            for (name, slot) in &mut sessions.open {
+                while let Some(mut catch_up) = slot.catch_up.take() {
+                    if catch_up.next >= sessions.position {
+                        break;
+                    }
+                    if slot.backlog() >= most {
+                        slot.catch_up = Some(catch_up);
+                        break;
+                    }
+                    let Some(fetched) = catch_up.reader.poll(Duration::from_millis(100))? else {
+                        // What was there is deleted, and nothing lies behind it.
+                        break;
+                    };
+                    for (offset, record) in catch_up.take(&fetched, sessions.position) {
+                        // What is no record went to the dead letters when it was pushed.
+                        let Ok((session, content)) = parse(&record, self.config.format) else {
+                            continue;
+                        };
+                        if session == name
+                            && let Err(reason) = slot.feed(offset, &record, &content)
+                        {
+                            dead.push((partition, offset, fetched.clone(), reason));
+                        }
+                    }
+                    slot.catch_up = Some(catch_up);
+                }
+            }
+        }
+        for (partition, offset, fetched, reason) in dead {
+            if let Some(record) = fetched.batch.get((offset - fetched.base_offset) as usize) {
+                self.dead(partition, offset, &record, &reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the model a batch of what is due; true when more is.
+    fn decode(&mut self) -> bool {
+        let due = self.slots().filter(|(_, _, slot)| slot.is_due());
+        let mut due: Vec<(Partition, String)> = due.map(|(partition, name, _)| (partition, name.clone())).collect();
+        if due.is_empty() {
+            return false;
+        }
+        let turn = due.partition_point(|session| *session <= self.turn) % due.len();
+        due.rotate_left(turn);
+        let more = due.len() > self.config.max_batch.max(1);
+        due.truncate(self.config.max_batch.max(1));
+        self.turn.clone_from(&due[due.len() - 1]);
+        let request = |(partition, name): &(Partition, String)| {
+            let slot = self.partitions.get(partition)?.open.get(name)?;
+            slot.stream.as_ref()?.session().due()
+        };
+        let requests: Vec<Request<'_>> = due.iter().filter_map(request).collect();
+        let samples: usize = requests.iter().map(|request| request.audio.len()).sum();
+        let started = Instant::now();
+        let mut results = self.model.transcribe(&requests).into_iter();
+        let metrics = self.metrics.clone();
+        metrics
+            .decode_microseconds
+            .fetch_add(started.elapsed().as_micros() as u64, Relaxed);
+        metrics.decoded_samples.fetch_add(samples as u64, Relaxed);
+        metrics.batches.fetch_add(1, Relaxed);
+        metrics.requests.fetch_add(requests.len() as u64, Relaxed);
+        let mut still_due = more;
+        for (partition, name) in &due {
+            let Some(stream) = self.slot_mut(*partition, name).and_then(|slot| slot.stream.as_mut()) else {
+                continue;
+            };
+            let session = stream.session_mut();
+            match results.next().unwrap_or_else(|| Err("the model gave no result".into())) {
+                Ok(hypothesis) => session.apply(&hypothesis),
+                Err(reason) => {
+                    tracing::error!(session = name, reason, "a window could not be decoded");
+                    metrics.failures.fetch_add(1, Relaxed);
+                    session.failed(reason);
+                }
+            }
+            still_due |= session.due().is_some();
+        }
+        still_due
+    }
+
+    /// Takes what the sessions have to say.
+    fn collect(&mut self) -> Result<()> {
+        for (&partition, sessions) in &mut self.partitions {
+            let mut complete = Vec::new();
+            for (name, slot) in &mut sessions.open {
+                let Some(stream) = &mut slot.stream else { continue };
+                let outputs = stream.outputs();
+                let last = outputs.len().saturating_sub(1);
+                for (index, (output, timestamp)) in outputs.into_iter().enumerate() {
+                    if let Some(partial) = partial(name, &output) {
+                        // Only the last one is worth showing.
+                        if index == last {
+                            self.outbox.partial(partition, &partial, timestamp)?;
+                        }
+                    } else if let Some(transcript) = transcript(name, output, &self.config, &slot.stored.settings) {
+                        match transcript.kind {
+                            rechka_types::Kind::Speech => self.finals.push((partition, timestamp)),
+                            rechka_types::Kind::End => complete.push((name.clone(), timestamp)),
+                            _ => {}
+                        }
+                        self.outbox.transcript(partition, &transcript, timestamp)?;
+                    }
+                }
+            }
+            for (name, timestamp) in complete {
+                sessions.open.remove(&name);
+                self.outbox.state(partition, &name, &stored::encode(None), timestamp)?;
+                if let Some(forgotten) = sessions.complete(name) {
+                    self.outbox.state(partition, &forgotten, &[], timestamp)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows partials at once: they are superseded soon, and nothing is built on them.
+    fn publish_partials(&mut self) -> Result<()> {
+        for ack in self.partials.drain(..) {
+            ack.wait()?;
+        }
+        let appends = self.outbox.partials();
+        if !appends.is_empty() {
+            self.partials.push(self.log.append(appends)?);
+        }
+        Ok(())
+    }
+
+    fn measure(&self) {
+        let count = |wanted: fn(&Slot) -> bool| self.slots().filter(|(_, _, slot)| wanted(slot)).count() as u64;
+        let backlog = self.slots().map(|(_, _, slot)| slot.backlog()).max().unwrap_or(0);
+        let now = now();
+        let unread = |(_, sessions): (_, &Sessions)| now - sessions.newest;
+        let congested = self
+            .partitions
+            .iter()
+            .filter(|&(&partition, _)| self.is_congested(partition));
+        let unread = congested.map(unread).max().unwrap_or(0);
+        let lag = unread.max((backlog as f64 / RATE * 1e3) as i64);
+        let streams = self.slots().filter_map(|(_, _, slot)| slot.stream.as_ref());
+        let held: usize = streams.map(|stream| stream.session().held()).sum();
+        self.metrics
+            .sessions
+            .store(count(|slot| slot.stream.is_some()), Relaxed);
+        self.metrics.waiting.store(count(|slot| slot.wants_room), Relaxed);
+        self.metrics.held_samples.store(held as u64, Relaxed);
+        self.metrics.lag_milliseconds.store(lag.unsigned_abs(), Relaxed);
+    }
+}
+
+impl<M: Model + ?Sized> Operator for Recognition<M> {
+    fn assigned(&mut self, partition: Partition, offset: Offset) -> Result<()> {
+        let stored = stored::load(&*self.log, partition)?;
+        self.partitions.insert(partition, Sessions::new(offset, stored));
+        Ok(())
+    }
+
+    fn revoked(&mut self, partition: Partition) {
+        self.partitions.remove(&partition);
+        self.outbox.forget(partition);
+        self.finals.retain(|(of, _)| *of != partition);
+    }
+
+    fn push(&mut self, fetched: &Fetched) -> Result<()> {
+        for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {
+            self.take(fetched.from.partition, offset, &record)?;
+        }
+        Ok(())
+    }
+
+    fn work(&mut self) -> Result<bool> {
+        self.collect()?;
+        self.wake_waiting()?;
+        self.catch_up()?;
+        let more = self.decode();
+        self.collect()?;
+        self.publish_partials()?;
+        self.measure();
+        Ok(more || self.slots().any(|(_, _, slot)| slot.catch_up.is_some()))
+    }
+
+    fn output(&mut self) -> Result<Vec<Append>> {
+        let now = now();
+        for (&partition, sessions) in &mut self.partitions {
+            for (name, slot) in &mut sessions.open {
+                if let Some(stored) = slot.take_unsaved() {
+                    self.outbox.state(partition, name, &stored::encode(Some(stored)), now)?;
+                }
+            }
+        }
+        Ok(self.outbox.epoch())
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.outbox.is_urgent()
+    }
+
+    fn committed(&mut self) {
+        let now = now();
+        self.metrics.set_error(None);
+        self.metrics.finals.fetch_add(self.finals.len() as u64, Relaxed);
+        for (_, timestamp) in self.finals.drain(..) {
+            self.metrics
+                .latency(Duration::from_millis(u64::try_from(now - timestamp).unwrap_or(0)));
+        }
+    }
+
+    fn is_congested(&self, partition: Partition) -> bool {
+        let most = self.max_backlog();
+        self.partitions.get(&partition).is_some_and(|sessions| {
+            sessions
+                .open
+                .values()
+                .any(|slot| slot.catch_up.is_none() && slot.backlog() > most)
+        })
+    }
+
+    fn failed(&mut self, error: &LogError) {
+        self.metrics.set_error(Some(error.to_string()));
+    }
+}
+
+/// Milliseconds since 1970, for what no text depends on.
+fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,366 @@
+//! What a recogniser makes of good and bad records.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod common;
+
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use common::*;
+use rechka_engine::{Config, Recogniser, STATE};
+use rechka_log::{Log, SqliteLog, TopicPartition};
+use rechka_types::{Kind, Partial, Transcript, headers, topics};
+
+struct Run {
+    log: Arc<dyn Log>,
+    _directory: tempfile::TempDir,
+}
+
+/// The log after `records` were recognised, which complete so many sessions.
+fn run(records: &[Record], sessions: usize, config: Config) -> Run {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    append(&*log, records);
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config).unwrap();
+    wait_for(&*log, sessions);
+    recogniser.stop().unwrap();
+    Run {
+        log,
+        _directory: directory,
+    }
+}
+
+impl Run {
+    fn transcripts(&self) -> Vec<Transcript> {
+        transcripts(&*self.log)
+    }
+
+    /// Why records went to the dead letters.
+    fn reasons(&self) -> Vec<String> {
+        let dead = read(&*self.log, &topics::dead(topics::AUDIO));
+        let reason = |read: &Read| {
+            read.headers
+                .iter()
+                .find(|(name, _)| name == "dead.reason")
+                .unwrap()
+                .1
+                .clone()
+        };
+        dead.iter().map(reason).collect()
+    }
+}
+
+fn assert_covered(transcripts: &[Transcript], seconds: f64) {
+    let mut at = 0.0;
+    for (number, transcript) in transcripts.iter().enumerate() {
+        assert_eq!(transcript.segment, number as u64);
+        if transcript.kind == Kind::End {
+            assert_eq!((transcript.start, transcript.end), (0.0, at));
+        } else {
+            assert_eq!(transcript.start, at);
+            assert!(transcript.end > at);
+            at = transcript.end;
+        }
+    }
+    assert!((at - seconds).abs() < 0.001, "{at} of {seconds} seconds");
+    assert_eq!(transcripts.last().unwrap().kind, Kind::End);
+}
+
+#[test]
+fn every_second_of_several_sessions_is_accounted_for() {
+    let run = run(&sessions(), 3, config());
+    let all = run.transcripts();
+    for (name, seconds) in [("anna", 70.0), ("boris", 45.0), ("vera", 30.0)] {
+        let own: Vec<Transcript> = all
+            .iter()
+            .filter(|transcript| transcript.session == name)
+            .cloned()
+            .collect();
+        assert_covered(&own, seconds);
+        let speech = own.iter().find(|transcript| transcript.kind == Kind::Speech).unwrap();
+        assert!(!speech.text.is_empty() && !speech.words.is_empty());
+        let provenance = speech.provenance.as_ref().unwrap();
+        assert_eq!((&*provenance.model, &*provenance.version), ("script", "000000000000"));
+        assert!(
+            provenance.parameters.contains("policy=local-agreement"),
+            "{}",
+            provenance.parameters
+        );
+    }
+    assert_eq!(run.reasons(), [""; 0]);
+}
+
+#[test]
+fn partials_are_shown_before_segments_are_final() {
+    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, config());
+    let partials = read(&*run.log, topics::PARTIALS);
+    let partials: Vec<Partial> = partials
+        .iter()
+        .map(|read| serde_json::from_str(&read.value).unwrap())
+        .collect();
+    assert!(partials.iter().any(|partial| !partial.tentative.is_empty()));
+}
+
+#[test]
+fn a_complete_session_leaves_almost_nothing_in_the_state() {
+    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, config());
+    let state = read(&*run.log, STATE);
+    assert_eq!(state.last().unwrap().value, r#"{"version":1,"open":null}"#);
+}
+
+#[test]
+fn what_a_client_sends_again_is_not_heard_again() {
+    let bytes = noise(1, 30.0, 16_000);
+    let once = session("anna", &bytes, 16_000, 1_600);
+    let mut again = once.clone();
+    // The client lost its connection after the fiftieth record and sends ten of them once more, in larger records.
+    again.splice(50..50, session("anna", &bytes, 16_000, 4_000)[16..21].to_vec());
+    // And the end twice.
+    again.push(again.last().unwrap().clone());
+    let values = |run: &Run| {
+        read(&*run.log, topics::TRANSCRIPTS)
+            .into_iter()
+            .map(|read| read.value)
+            .collect::<Vec<_>>()
+    };
+    let (once, again) = (run(&once, 1, config()), run(&again, 1, config()));
+    assert_eq!(values(&once), values(&again));
+    assert_eq!(again.reasons(), [""; 0]);
+}
+
+#[test]
+fn audio_that_never_came_is_reported_as_failed() {
+    let mut records = session("anna", &noise(1, 30.0, 8_000), 8_000, 800);
+    records.drain(100..120);
+    let run = run(&records, 1, config());
+    let transcripts = run.transcripts();
+    assert_covered(&transcripts, 30.0);
+    let failed: Vec<_> = transcripts
+        .iter()
+        .filter(|transcript| transcript.kind == Kind::Failed)
+        .collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].start, failed[0].end), (10.0, 12.0));
+    assert_eq!(
+        failed[0].reason.as_deref(),
+        Some("frames 80000 to 96000 did not arrive")
+    );
+}
+
+#[test]
+fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
+    let good = session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600);
+    let spoil = |change: fn(&mut Record)| {
+        let mut record = good[10].clone();
+        change(&mut record);
+        record
+    };
+    fn set(record: &mut Record, name: &str, value: &str) {
+        record.headers.iter_mut().find(|(header, _)| *header == name).unwrap().1 = value.into();
+    }
+    let bad = [
+        spoil(|record| record.key = None),
+        spoil(|record| set(record, headers::ENCODING, "mp3")),
+        spoil(|record| set(record, headers::RATE, "fast")),
+        spoil(|record| set(record, headers::RATE, "4000000")),
+        spoil(|record| set(record, headers::FRAME, "999999999999999")),
+        spoil(|record| set(record, headers::RATE, "8000")),
+        spoil(|record| record.value.truncate(7)),
+        spoil(|record| record.value = vec![]),
+        spoil(|record| record.headers.clear()),
+        spoil(|record| record.headers.push((headers::CONTROL, "explode".into()))),
+        spoil(|record| record.headers.push((headers::TASK, "sing".into()))),
+    ];
+    let mut records = good.clone();
+    for (index, record) in bad.iter().enumerate() {
+        records.insert(20 + 7 * index, record.clone());
+    }
+    let late = good[10].clone();
+    records.push(late);
+    let (clean, spoilt) = (run(&good, 1, config()), run(&records, 1, config()));
+    assert_eq!(clean.transcripts(), spoilt.transcripts());
+    let reasons = spoilt.reasons();
+    assert_eq!(reasons.len(), bad.len() + 1, "{reasons:#?}");
+    for hint in [
+        "give the session's name as the record's key",
+        "unknown encoding \"mp3\"",
+        "header rate is \"fast\"; give a decimal number",
+        "4000000 Hz is out of range",
+        "frames count from the session's start",
+        "begin another session to change it",
+        "no whole number of frames",
+        "give the headers encoding, rate and channels",
+        "only \"end\" is known",
+        "give transcribe or translate",
+        "the session is complete",
+    ] {
+        assert!(
+            reasons.iter().any(|reason| reason.contains(hint)),
+            "{hint}: {reasons:#?}"
+        );
+    }
+    let dead = read(&*spoilt.log, &topics::dead(topics::AUDIO));
+    assert!(
+        dead.iter()
+            .all(|read| read.headers.iter().any(|(name, _)| name == "dead.offset"))
+    );
+}
+
+#[test]
+fn a_window_that_cannot_be_decoded_fails_alone() {
+    let mut records = session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600);
+    records
+        .iter_mut()
+        .for_each(|record| record.headers.push((headers::LANGUAGE, "xx".into())));
+    let records = interleave(vec![records, session("boris", &noise(2, 20.0, 16_000), 16_000, 1_600)]);
+    let run = run(&records, 2, config());
+    let all = run.transcripts();
+    let (anna, boris): (Vec<_>, Vec<_>) = all.into_iter().partition(|transcript| transcript.session == "anna");
+    assert_covered(&anna, 20.0);
+    assert_covered(&boris, 20.0);
+    assert!(
+        anna.iter()
+            .any(|t| t.reason.as_deref() == Some("there is no language xx"))
+    );
+    assert!(anna.iter().all(|t| t.kind != Kind::Speech) && boris.iter().all(|t| t.kind != Kind::Failed));
+}
+
+#[test]
+fn sessions_beyond_the_limit_wait_in_the_log() {
+    let names = ["anna", "boris", "vera", "gleb", "dina"];
+    let records = |name: &&str| session(name, &noise(name.len() as u64, 20.0, 16_000), 16_000, 1_600);
+    let records = interleave(names.iter().map(records).collect());
+    let all = run(&records, 5, config());
+    let few = run(
+        &records,
+        5,
+        Config {
+            max_sessions: 2,
+            ..config()
+        },
+    );
+    assert_eq!(
+        read(&*all.log, topics::TRANSCRIPTS),
+        read(&*few.log, topics::TRANSCRIPTS)
+    );
+}
+
+#[test]
+fn sessions_that_fall_silent_give_their_room_to_others_and_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    let names = ["anna", "boris", "vera"];
+    let all: Vec<_> = names
+        .iter()
+        .map(|name| session(name, &noise(4, 60.0, 16_000), 16_000, 1_600))
+        .collect();
+    let config = Config {
+        max_sessions: 1,
+        idle: Duration::from_millis(20),
+        ..config()
+    };
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config).unwrap();
+    for part in 0..7 {
+        for session in &all {
+            append(&*log, &session[part * 100..session.len().min(part * 100 + 100)]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    wait_for(&*log, 3);
+    recogniser.stop().unwrap();
+    assert_eq!(read(&*log, topics::TRANSCRIPTS), undisturbed(&interleave(all), 3));
+}
+
+#[test]
+fn sessions_that_are_due_together_are_decoded_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    let sessions = (0..6)
+        .map(|i| session(&format!("s{i}"), &noise(i, 20.0, 16_000), 16_000, 1_600))
+        .collect();
+    append(&*log, &interleave(sessions));
+    let model = Arc::new(Script::default());
+    let recogniser = Recogniser::spawn(
+        log.clone(),
+        model.clone(),
+        Config {
+            max_batch: 4,
+            ..config()
+        },
+    )
+    .unwrap();
+    wait_for(&*log, 6);
+    let metrics = recogniser.metrics();
+    recogniser.stop().unwrap();
+    assert_eq!(model.largest_batch.load(SeqCst), 4);
+    assert_eq!(metrics.requests(), model.requests.load(SeqCst) as u64);
+    assert!((metrics.audio_seconds() - 120.0).abs() < 0.01);
+    assert!(metrics.finals() > 0 && metrics.error().is_none());
+    let text = metrics.prometheus();
+    assert!(text.contains("\nrechka_recogniser_audio_seconds_total 120\n"), "{text}");
+    assert!(
+        text.contains("rechka_recogniser_final_latency_seconds_bucket{le=\"+Inf\"}"),
+        "{text}"
+    );
+}
+
+/// A session of so many minutes, fed as fast as it goes: memory stays bounded, and times are right at its end.
+fn long_session(minutes: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let metrics = recogniser.metrics();
+    let minute = noise(5, 58.0, 8_000);
+    let mut most_held = 0;
+    for number in 0..minutes {
+        let mut audio_of_minute = minute.clone();
+        audio_of_minute.resize(60 * 16_000, 0);
+        for (index, bytes) in audio_of_minute.chunks(16_000).enumerate() {
+            append(&*log, &[audio("anna", 8_000, number * 480_000 + index * 8_000, bytes)]);
+        }
+        wait_until("it keeps up", || metrics.audio_seconds() >= number as f64 * 60.0 - 60.0);
+        most_held = most_held.max(metrics.held_samples());
+        let partition = audio("anna", 8_000, 0, &[]).partition();
+        let name = TopicPartition::new(topics::AUDIO, partition);
+        log.delete_before(
+            &name,
+            log.committed("recogniser", &name)
+                .unwrap()
+                .unwrap_or(0)
+                .saturating_sub(120),
+        )
+        .unwrap();
+    }
+    append(&*log, session("anna", &[0; 2], 8_000, 1)[1..].as_ref());
+    wait_for(&*log, 1);
+    recogniser.stop().unwrap();
+    assert!(most_held < 80 * 16_000, "{most_held} samples held");
+    let transcripts = transcripts(&*log);
+    assert_covered(&transcripts, minutes as f64 * 60.0);
+    // Every minute has the same speech at the same places, but for the grid of the detector's frames.
+    let starts = |minute: usize| -> Vec<f64> {
+        let from = minute as f64 * 60.0;
+        let words = transcripts.iter().flat_map(|transcript| &transcript.words);
+        let places = words.map(|word| word.start - from);
+        places.filter(|place| (0.0..59.5).contains(place)).collect()
+    };
+    let (early, late) = (starts(1), starts(minutes - 1));
+    assert!(early.len() > 20 && early.len() == late.len());
+    assert!(early.iter().zip(&late).all(|(early, late)| (early - late).abs() < 0.02));
+}
+
+#[test]
+fn a_session_of_half_an_hour_takes_no_more_memory_than_a_short_one() {
+    long_session(30);
+}
+
+#[test]
+#[ignore = "takes minutes: a whole day"]
+fn a_session_of_a_day_takes_no_more_memory_than_a_short_one() {
+    long_session(24 * 60);
+}

@@ -1,0 +1,137 @@
+//! Whatever happens to a recogniser, its transcripts are those of a run in which nothing did.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod common;
+
+use std::{
+    sync::{Arc, LazyLock, atomic::Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
+use common::*;
+use rechka_engine::{Config, EngineError, Recogniser};
+use rechka_log::{Log, LogError, SqliteLog};
+use rechka_types::topics;
+
+static RECORDS: LazyLock<Vec<Record>> = LazyLock::new(sessions);
+static EXPECTED: LazyLock<Vec<Read>> = LazyLock::new(|| undisturbed(&RECORDS, 3));
+
+/// Small epochs, so that there are many places to die in.
+fn small_steps() -> Config {
+    Config {
+        max_batch: 2,
+        max_backlog: 3.0,
+        ..config()
+    }
+}
+
+/// Runs a recogniser through the faults, one process each, and then without; gives the steps of the first.
+fn run(faults: &[Fault]) -> (Vec<Read>, usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    append(&*log, &RECORDS);
+    let mut steps = 0;
+    for fault in faults {
+        let faulty = Faulty::new(log.clone(), *fault);
+        let recogniser = Recogniser::spawn(faulty.clone(), Arc::new(Script::default()), small_steps()).unwrap();
+        wait_until("it dies or is done", || {
+            !recogniser.is_running() || complete(&*log) == 3
+        });
+        let died = recogniser.stop();
+        assert!(
+            matches!(died, Ok(()) | Err(EngineError::Log(LogError::Closed))),
+            "{died:?}"
+        );
+        steps = steps.max(faulty.steps.load(SeqCst));
+    }
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    wait_for(&*log, 3);
+    recogniser.stop().unwrap();
+    (read(&*log, topics::TRANSCRIPTS), steps)
+}
+
+/// Dies at every `stride`th step.
+fn die_at_steps(stride: impl Fn(usize) -> usize) {
+    let (_, steps) = run(&[Fault::Dies(usize::MAX)]);
+    assert!(steps > 40, "{steps} steps are too few to be of interest");
+    for step in (0..steps).step_by(stride(steps).max(1)) {
+        let (transcripts, _) = run(&[Fault::Dies(step)]);
+        assert_eq!(transcripts, *EXPECTED, "died at step {step}");
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_some_step_changes_no_transcript() {
+    die_at_steps(|steps| steps / 30);
+}
+
+#[test]
+#[ignore = "takes minutes: every step"]
+fn a_process_that_dies_at_any_step_changes_no_transcript() {
+    die_at_steps(|_| 1);
+}
+
+#[test]
+fn a_process_that_dies_right_after_a_commit_changes_no_transcript() {
+    for commit in 0..20 {
+        let (transcripts, _) = run(&[Fault::DiesAfterCommit(commit)]);
+        assert_eq!(transcripts, *EXPECTED, "died after commit {commit}");
+    }
+}
+
+#[test]
+fn processes_that_die_one_after_another_change_no_transcript() {
+    for seed in 1..8_usize {
+        let faults: Vec<Fault> = (1..8)
+            .map(|i| match i % 2 {
+                0 => Fault::Dies(seed * i * 7 % 41),
+                _ => Fault::DiesAfterCommit(seed * i * 5 % 9),
+            })
+            .collect();
+        let (transcripts, _) = run(&faults);
+        assert_eq!(transcripts, *EXPECTED, "{faults:?}");
+    }
+}
+
+#[test]
+fn a_commit_that_fails_is_tried_again() {
+    for commit in [0, 3, 7] {
+        let (transcripts, _) = run(&[Fault::CommitFails(commit)]);
+        assert_eq!(transcripts, *EXPECTED, "commit {commit} failed");
+    }
+}
+
+#[test]
+fn partitions_that_go_to_another_member_change_no_transcript() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    let start = || Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let mut recognisers = vec![start()];
+    for (index, records) in RECORDS.chunks(60).enumerate() {
+        append(&*log, records);
+        thread::sleep(Duration::from_millis(30));
+        // Members come and go.
+        match index % 2 {
+            0 => recognisers.push(start()),
+            _ => recognisers.remove(0).stop().unwrap(),
+        }
+    }
+    wait_for(&*log, 3);
+    for recogniser in recognisers {
+        recogniser.stop().unwrap();
+    }
+    assert_eq!(read(&*log, topics::TRANSCRIPTS), *EXPECTED);
+}
+
+#[test]
+fn the_size_of_records_and_their_pace_change_no_text() {
+    let sessions = vec![
+        session("anna", &noise(1, 70.0, 16_000), 16_000, 777),
+        session("boris", &noise(2, 45.0, 8_000), 8_000, 20_000),
+        session("vera", &noise(3, 30.0, 44_100), 44_100, 441),
+    ];
+    let values = |reads: &[Read]| reads.iter().map(|read| read.value.clone()).collect::<Vec<_>>();
+    assert_eq!(values(&undisturbed(&interleave(sessions), 3)), values(&EXPECTED));
+}
