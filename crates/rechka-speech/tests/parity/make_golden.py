@@ -209,8 +209,9 @@ def goldens(model, tok, features, ids, languages, audio, stride):
         tensors[f"encoder.{n}"] = encoder[0, ::stride].contiguous()
         tensors[f"encoder_short.{n}"] = encode_short(model, mel[:, :, :frames])[0, ::stride].contiguous()
 
+        # One window is one call: random text is full of times, from which generate would go on to further windows.
         common = dict(attention_mask=mask, max_new_tokens=NEW_TOKENS, return_dict_in_generate=True, output_scores=True,
-                      do_sample=False)
+                      do_sample=False, force_unique_generate_call=True)
         if languages:
             common |= dict(language="en", task="transcribe")
         runs = {}
@@ -275,7 +276,7 @@ def liveliness(model, features, ids, languages, audio):
     runs = []
     for clip in audio:
         mel = features(clip.astype(np.float32) / 32768, sampling_rate=RATE, return_tensors="pt").input_features
-        runs.append(model.generate(mel, max_new_tokens=NEW_TOKENS, **options)[0].tolist())
+        runs.append(model.generate(mel, max_new_tokens=NEW_TOKENS, force_unique_generate_call=True, **options)[0].tolist())
     varied = min(len(set(run)) for run in runs)
     ended = any(4 < len(run) < NEW_TOKENS for run in runs)
     return (varied + 4 * ended) * (runs[0] != runs[1])

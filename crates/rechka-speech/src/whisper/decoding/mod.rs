@@ -13,6 +13,8 @@ mod job;
 mod lanes;
 mod languages;
 mod options;
+#[cfg(test)]
+mod parity;
 mod prompt;
 mod quality;
 mod rules;
