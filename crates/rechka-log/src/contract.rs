@@ -1,4 +1,40 @@
-//! The contract that every implementation of the log keeps (its MUSTs are tested by the conformance kit).
+//! The contract that every implementation of the log keeps.
+//!
+//! Each MUST has a number, and the conformance kit (feature `conformance`) has at least one check of it, named there.
+//!
+//! Topics
+//! 1. Creating a topic again with the same declaration MUST change nothing; with another it MUST fail and change nothing.
+//! 2. Every operation on a topic or partition that does not exist MUST fail with an error that says so.
+//! 3. Deleting a topic MUST delete its records and the offsets committed for it: made again, it is new.
+//!
+//! Appending and reading
+//! 4. A record MUST come back as it went in: key (absent, empty or not), value, timestamp, headers in order.
+//! 5. The records of a partition MUST have growing offsets in the order of the appends of each producer; they need not be
+//!    dense. The [`Ack`] MUST give the offset of the first record of each append.
+//! 6. An append of several parts MUST be written whole or not at all; a wrong part (an empty batch, an unknown partition, a
+//!    record without key for a compacted topic) refuses the whole.
+//! 7. What is acknowledged MUST be there after the log is opened again, and visible to every reader that asks from then on.
+//! 8. A reader MUST give every committed record from its offset on once and in order, beginning inside a batch if need be,
+//!    and MUST give nothing else. Waiting, it is woken by the commit.
+//! 9. [`Log::offsets`] MUST span what is there: from the earliest record to after the last acknowledged one.
+//! 10. [`Log::offset_at`] MUST find the first record of a time or later, or the end.
+//!
+//! The past
+//! 11. [`Log::delete_before`] MUST delete no record from the offset on; a reader before the start MUST move on to it.
+//! 12. Retention by age and by size MUST delete what lies outside its bounds, oldest first, and nothing else.
+//! 13. Compaction MUST keep the last record of every key, its offset and the order.
+//!
+//! Groups
+//! 14. Every partition number MUST be assigned to exactly one member once the group has settled, the same number of all
+//!     topics to the same one. A member MUST start from the committed offset, or the earliest record.
+//! 15. An epoch MUST be committed whole or not at all: its offsets and its appends.
+//! 16. A member MUST be able to commit for revoked partitions until its next poll.
+//! 17. A member that has lost a partition MUST be fenced: its epoch fails with [`CommitError::Fenced`], and nothing of it is
+//!     written.
+//! 18. A member that is dropped MUST leave its partitions to the others. What it did not commit is read again by them.
+//! 19. Groups MUST NOT see each other's offsets.
+//! 20. [`Member::seek`], [`Member::pause`] and [`Member::resume`] MUST act on the next poll. [`Event::CaughtUp`] MUST only be
+//!     told when the assigned partitions that are not paused are read to their end.
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec};
@@ -50,7 +86,7 @@ pub trait Log: Send + Sync + 'static {
     fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()>;
     /// The next offset that `group` has committed for a partition.
     fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>>;
-    /// Appends atomically: all or nothing. Returns at once; the [`Ack`] tells when it is durable, and where it went.
+    /// Appends atomically: all or nothing. Returns at once (without parts, with an [`Ack`] that is ready); the [`Ack`] tells when it is durable, and where it went.
     /// Bounded: blocks while too much is waiting to be written.
     fn append(&self, appends: Vec<Append>) -> Result<Ack>;
     /// A reader of committed records from the given offsets on.
@@ -84,7 +120,7 @@ pub enum Event {
     Revoked(Vec<Partition>),
     /// Records.
     Batch(Fetched),
-    /// Nothing came in time, and every assigned partition is read to its end.
+    /// Nothing came in time, and every assigned partition that is not paused is read to its end.
     CaughtUp,
 }
 

@@ -4,6 +4,8 @@
 //! needs: [`Log`] (topics, durable appends, readers), [`Reader`] (a plain reader of partitions) and [`Member`] (a member of a
 //! consumer group that reads, and commits what it made of what it read atomically).
 mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod contract;
 mod error;
 mod sqlite;

@@ -101,6 +101,9 @@ impl Writer {
                 }
             }
         }
+        // So that the file alone is the log when nobody has it open. If it fails, the WAL keeps it.
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let _ = self.connection.query_row(checkpoint, [], |_| Ok(()));
         for topic in catalog.topics() {
             topic.partitions.iter().for_each(|partition| partition.wake());
         }

@@ -1,0 +1,148 @@
+//! What lies where the log should be.
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+};
+
+use rechka_log::{Log, LogError, SqliteLog};
+
+use crate::{append, at, batch, noise, texts, with_topic};
+
+#[test]
+fn a_foreign_file_is_refused_and_left_as_it_is() {
+    for content in [&b"some notes of mine"[..], &[0; 4096], b"", b"SQLite format 3\0"] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log.sqlite");
+        fs::write(&file, content).unwrap();
+        for opened in [
+            SqliteLog::open(directory.path()),
+            SqliteLog::open_read_only(directory.path()),
+        ] {
+            assert!(matches!(opened, Err(LogError::Foreign(_))), "{opened:?}");
+        }
+        assert_eq!(fs::read(&file).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_foreign_database_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log.sqlite");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database
+        .execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)")
+        .unwrap();
+    drop(database);
+    let before = fs::read(&file).unwrap();
+    let opened = SqliteLog::open(directory.path());
+    assert!(matches!(opened, Err(LogError::Foreign(_))), "{opened:?}");
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn a_newer_format_is_refused_with_the_advice_to_upgrade() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(with_topic(directory.path()));
+    let file = directory.path().join("log.sqlite");
+    let file = OpenOptions::new().write(true).open(file).unwrap();
+    file.write_all_at(&2_i32.to_be_bytes(), 60).unwrap();
+    for opened in [
+        SqliteLog::open(directory.path()),
+        SqliteLog::open_read_only(directory.path()),
+    ] {
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains("format 2") && error.contains("upgrade"), "{error}");
+    }
+}
+
+#[test]
+fn a_truncated_file_is_an_error_and_never_a_panic_or_wrong_data() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = with_topic(directory.path());
+    for number in 0..20 {
+        append(&log, at("t", 0), batch([noise(number, 100_000)])).unwrap();
+    }
+    drop(log);
+    let whole = fs::read(directory.path().join("log.sqlite")).unwrap();
+    for keep in [
+        99,
+        512,
+        4096,
+        40_000,
+        whole.len() / 2,
+        whole.len() - 50_000,
+        whole.len() - 1,
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("log.sqlite"), &whole[..keep]).unwrap();
+        let Ok(log) = SqliteLog::open(directory.path()) else {
+            continue;
+        };
+        let Ok(mut reader) = log.read(vec![(at("t", 0), 0)]) else {
+            continue;
+        };
+        let mut number = 0;
+        let error = loop {
+            match reader.poll(std::time::Duration::ZERO) {
+                Ok(Some(fetched)) => {
+                    for record in fetched.batch.iter() {
+                        assert!(record.value == noise(number, 100_000));
+                        number += 1;
+                    }
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        assert!(
+            number == 20 || error.is_some(),
+            "records were missing silently with {keep} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_blob_is_an_error_that_names_its_place_and_the_rest_is_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = with_topic(directory.path());
+    for number in 0..3 {
+        append(&log, at("t", 0), batch([noise(number, 1000)])).unwrap();
+    }
+    drop(log);
+    let file = directory.path().join("log.sqlite");
+    let mut bytes = fs::read(&file).unwrap();
+    let needle = &noise(1, 1000)[100..150];
+    let place = bytes.windows(50).position(|window| window == needle).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let log = SqliteLog::open(directory.path()).unwrap();
+    let mut reader = log.read(vec![(at("t", 0), 0)]).unwrap();
+    assert!(reader.poll(std::time::Duration::ZERO).unwrap().is_some());
+    let error = reader.poll(std::time::Duration::ZERO).unwrap_err();
+    assert!(
+        matches!(&error, LogError::Corrupt(why) if why.contains("offset 1")),
+        "{error}"
+    );
+    let mut reader = log.read(vec![(at("t", 0), 2)]).unwrap();
+    assert!(reader.poll(std::time::Duration::ZERO).unwrap().is_some());
+}
+
+#[test]
+fn a_half_made_log_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("log.sqlite.new"), b"half").unwrap();
+    let log = with_topic(directory.path());
+    append(&log, at("t", 0), batch(["x"])).unwrap();
+    assert_eq!(texts(&log, &at("t", 0)), ["x"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, b"x").unwrap();
+    let error = SqliteLog::open(file.join("log")).unwrap_err().to_string();
+    assert!(error.contains("file/log"), "{error}");
+    let error = SqliteLog::open_read_only(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("there is no log"), "{error}");
+}
