@@ -7,7 +7,7 @@ import { Stream } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
-const captions = new Captions($("captions"), $("partial"), stage);
+const captions = new Captions($("captions"), stage);
 const meter = new Meter($("meter"), $("microphone"));
 const past = new PastSession($("past"), stage);
 const library = new Library({
@@ -54,9 +54,20 @@ function microphoneTrouble(error) {
 }
 
 function refusalText(refusal) {
-  if (refusal?.code === "too_many_sessions") return "All places are taken. You are in the queue, and what you say waits here.";
-  if (refusal?.code === "taken_over") return "This session goes on in another window.";
-  return refusal?.message;
+  switch (refusal?.code) {
+    case "too_many_sessions":
+      return "All places are taken. Go on speaking: your words wait here until there is room.";
+    case "storage":
+      return "The server can't store sound at the moment. Go on speaking: your words wait here until it can.";
+    case "taken_over":
+      return "This session goes on in another window.";
+    case undefined:
+    case "stopping":
+    case "idle":
+      return "The server is out of reach. Go on speaking: your words wait here, and are sent when it is back.";
+    default:
+      return refusal.message;
+  }
 }
 
 /** Shows the live stage. */
@@ -85,7 +96,7 @@ function begin(opened, name) {
       connection("checking", "Connecting");
     } else if (state === "waiting") {
       connection("away", `Reconnecting${seconds >= 2 ? ` in ${Math.round(seconds)} s` : ""}`);
-      notice(refusalText(refusal) ?? "The server is out of reach. Go on speaking: your words wait here, and are sent when it is back.");
+      notice(refusalText(refusal));
     } else if (state === "refused") {
       notice(refusalText(message));
       finished();
@@ -119,7 +130,7 @@ function finished(text) {
   $("choose").disabled = false;
   $("stored").textContent = "";
   $("doing").textContent = text ?? "Ready";
-  $("partial").replaceChildren();
+  captions.erase();
   delete document.body.dataset.session;
   library.refresh();
 }

@@ -37,41 +37,57 @@ export function words(segment) {
   return line;
 }
 
-/** Captions as they come. */
+/**
+ * Captions as they come. What may still change stands in grey where it will be written; screen readers hear final words only.
+ */
 export class Captions {
-  constructor(finals, partial, scroller) {
-    Object.assign(this, { finals, partial, scroller });
+  constructor(place, scroller) {
+    Object.assign(this, { place, scroller });
+    this.open = element("span", "partial");
+    this.open.setAttribute("aria-hidden", "true");
     this.clear();
   }
 
   clear() {
-    this.finals.replaceChildren();
-    this.partial.replaceChildren();
-    this.spoken = null;
-    this.paragraph = null;
+    this.place.replaceChildren();
+    this.divide();
   }
 
   /** A break in the session: what follows stands alone. */
   divide() {
-    this.paragraph = null;
-    this.spoken = null;
+    this.erase();
+    this.spoken = this.paragraph = null;
+  }
+
+  /** What may still change is nothing any more. */
+  erase() {
+    this.open.remove();
+    if (this.paragraph && !this.paragraph.querySelector(".segment")) {
+      this.paragraph.remove();
+      this.paragraph = null;
+    }
+  }
+
+  /** The paragraph in which words that start at `start` belong. */
+  paragraphAt(start) {
+    if (!this.paragraph || start - (this.spoken ?? start) > PARAGRAPH_PAUSE) {
+      this.paragraph = element("p");
+      this.paragraph.append(element("time", "stamp", clock(start)));
+      this.place.append(this.paragraph);
+      if (this.place.childElementCount > MOST_PARAGRAPHS) this.place.firstElementChild.remove();
+    }
+    return this.paragraph;
   }
 
   final(segment) {
     const follows = this.isAtBottom();
-    this.partial.replaceChildren();
+    this.erase();
     if (segment.kind === "failed") {
-      this.finals.append(element("p", "failed", `${clock(segment.start)}–${clock(segment.end)} could not be transcribed; its sound is kept.`));
       this.divide();
+      const range = `${clock(segment.start)}–${clock(segment.end)}`;
+      this.place.append(element("p", "failed", `${range} could not be transcribed; its sound is kept.`));
     } else if (segment.kind === "speech" && segment.text.trim()) {
-      if (!this.paragraph || segment.start - (this.spoken ?? segment.start) > PARAGRAPH_PAUSE) {
-        this.paragraph = element("p");
-        const time = element("time", "stamp", clock(segment.words?.[0]?.start ?? segment.start));
-        this.paragraph.append(time);
-        this.finals.append(this.paragraph);
-        if (this.finals.childElementCount > MOST_PARAGRAPHS) this.finals.firstElementChild.remove();
-      }
-      this.paragraph.append(words(segment));
+      this.paragraphAt(segment.words?.[0]?.start ?? segment.start).append(words(segment));
       this.spoken = segment.words?.at(-1)?.end ?? segment.end;
     }
     if (follows) this.toBottom();
@@ -79,8 +95,13 @@ export class Captions {
 
   change(partial) {
     const follows = this.isAtBottom();
-    const committed = element("span", "committed", partial.committed);
-    this.partial.replaceChildren(committed, partial.committed && partial.tentative ? " " : "", element("span", "tentative", partial.tentative));
+    this.erase();
+    if (partial.committed || partial.tentative) {
+      const committed = element("span", "committed", partial.committed);
+      const space = partial.committed && partial.tentative ? " " : "";
+      this.open.replaceChildren(committed, space, element("span", "tentative", partial.tentative));
+      this.paragraphAt(partial.start).append(this.open);
+    }
     if (follows) this.toBottom();
   }
 

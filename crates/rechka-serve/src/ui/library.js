@@ -134,11 +134,10 @@ export class PastSession {
     }
 
     this.text = element("div", "captions");
-    this.partial = element("p", "captions partial");
-    this.captions = new Captions(this.text, this.partial, this.scroller);
+    this.captions = new Captions(this.text, this.scroller);
     this.place.replaceChildren(header);
     if (session.audio) this.place.append(this.player(session));
-    this.place.append(this.text, this.partial, downloads);
+    this.place.append(this.text, downloads);
     session.transcripts.forEach((segment) => this.captions.final(segment));
     if (session.state === "complete" && this.text.childElementCount === 0) {
       this.text.append(element("p", "quiet-line", "No speech was heard in this session."));

@@ -53,7 +53,7 @@ export class Meter {
     for (let i = 0; i < bars; i++) {
       const level = this.levels[this.levels.length - bars + i];
       const tall = Math.max(2, (level ?? 0) * (height - 2));
-      context.fillStyle = level === undefined ? style.getPropertyValue("--rule") : style.getPropertyValue("--accent");
+      context.fillStyle = level === undefined ? style.caretColor : style.color;
       context.globalAlpha = level === undefined ? 1 : 0.35 + 0.65 * (i / bars);
       context.beginPath();
       context.roundRect(i * (BAR + GAP), (height - tall) / 2, BAR, tall, BAR / 2);

@@ -36,6 +36,8 @@ export class Microphone {
 
   /** Stops listening; what was heard stays until it is stored. */
   async close() {
+    if (this.closed) return;
+    this.closed = true;
     this.stream.getTracks().forEach((track) => track.stop());
     const flushed = new Promise((resolve) => (this.flushed = resolve));
     this.node.port.postMessage("flush");

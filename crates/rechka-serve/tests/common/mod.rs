@@ -60,8 +60,12 @@ pub struct Served {
 
 impl Served {
     pub async fn start(log: Arc<dyn Log>, config: GatewayConfig) -> Self {
-        let gateway = Gateway::new(log.clone(), config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, log, config).await
+    }
+
+    pub async fn start_on(listener: TcpListener, log: Arc<dyn Log>, config: GatewayConfig) -> Self {
+        let gateway = Gateway::new(log.clone(), config).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
