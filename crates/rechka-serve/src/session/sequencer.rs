@@ -364,3 +364,7 @@ impl Turn {
         (self.group, end)
     }
 }
+
+#[cfg(test)]
+#[path = "sequencer_tests.rs"]
+mod tests;

@@ -13,3 +13,6 @@ pub(crate) use catalog::{Catalog, Known, Summary};
 pub(crate) use follower::Follower;
 pub(crate) use segments::read_segments;
 pub(crate) use subscription::{Heard, Subscription};
+
+#[cfg(test)]
+mod tests;

@@ -184,7 +184,15 @@ export class PastSession {
   /** Shows which word is heard now. */
   mark() {
     const now = this.audio?.currentTime ?? -1;
-    const spoken = [...this.text.querySelectorAll(".word")].findLast(({ dataset }) => Number(dataset.start) <= now + 0.08);
+    const words = this.text.getElementsByClassName("word");
+    // The last word that has begun: times do not go back, and there may be many.
+    let [low, high] = [0, words.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (Number(words[middle].dataset.start) <= now + 0.08) low = middle + 1;
+      else high = middle;
+    }
+    const spoken = words[low - 1];
     if (spoken === this.spoken) return;
     this.spoken?.classList.remove("spoken");
     spoken?.classList.add("spoken");

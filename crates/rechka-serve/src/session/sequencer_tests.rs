@@ -1,0 +1,196 @@
+use super::*;
+use bytes::Bytes;
+
+const PARTITIONS: u32 = 2;
+
+struct Bench {
+    sequencer: Sequencer,
+    catalog: Arc<Catalog>,
+    now: Instant,
+    ends: Vec<Offset>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let catalog = Arc::new(Catalog::new(PARTITIONS, 100));
+        let recovered = Recovered {
+            open: HashMap::new(),
+            ended: Vec::new(),
+            ends: vec![0; PARTITIONS as usize],
+        };
+        let now = Instant::now();
+        Self {
+            sequencer: Sequencer::new(recovered, 2, Duration::from_secs(60), catalog.clone(), now),
+            catalog,
+            now,
+            ends: vec![0; PARTITIONS as usize],
+        }
+    }
+
+    /// One turn, which becomes durable or fails.
+    fn turn(&mut self, work: impl FnOnce(&mut Sequencer, &mut Turn), durable: bool) -> usize {
+        let mut turn = Turn::new(self.now, 7);
+        work(&mut self.sequencer, &mut turn);
+        let (group, end) = turn.split();
+        let (appends, counts) = group.finish().unwrap();
+        if durable {
+            let bases: Vec<Offset> = counts
+                .iter()
+                .map(|(partition, _)| self.ends[*partition as usize])
+                .collect();
+            for (partition, records) in &counts {
+                self.ends[*partition as usize] += records;
+            }
+            self.sequencer.committed(end, &counts, &bases);
+        } else {
+            self.sequencer
+                .failed(end, &LogError::Storage("the disk is full".into()));
+        }
+        appends.iter().map(|append| append.batch.len()).sum()
+    }
+
+    fn open(&mut self, name: &str) -> Result<Opened, Refusal> {
+        let (reply, mut answer) = oneshot::channel();
+        self.turn(|sequencer, turn| sequencer.open(&hello(name), reply, turn), true);
+        answer.try_recv().unwrap()
+    }
+
+    fn audio(&mut self, opened: &Opened, first_frame: u64, frames: usize, durable: bool) -> usize {
+        let message = AudioMessage {
+            first_frame,
+            samples: Bytes::from(vec![1; 2 * frames]),
+        };
+        let (session, connection) = (opened.session.clone(), opened.connection);
+        self.turn(
+            |sequencer, turn| sequencer.audio(&session, connection, &message, turn),
+            durable,
+        )
+    }
+}
+
+fn hello(name: &str) -> Hello {
+    Hello::parse(&format!(
+        r#"{{"encoding":"pcm_s16le","rate":1000,"channels":1,"session":"{name}"}}"#
+    ))
+    .unwrap()
+}
+
+fn progress(opened: &Opened) -> Progress {
+    opened.progress.borrow().clone()
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_durable() {
+    let mut bench = Bench::new();
+    let opened = bench.open("a").unwrap();
+    let message = AudioMessage {
+        first_frame: 0,
+        samples: Bytes::from_static(&[0; 20]),
+    };
+    let mut turn = Turn::new(bench.now, 7);
+    bench
+        .sequencer
+        .audio(&opened.session, opened.connection, &message, &mut turn);
+    assert_eq!(progress(&opened).durable, 0);
+    let (group, end) = turn.split();
+    let (_, counts) = group.finish().unwrap();
+    bench.sequencer.committed(end, &counts, &[0]);
+    assert_eq!(progress(&opened).durable, 10);
+}
+
+#[test]
+fn after_a_failed_append_the_client_goes_on_where_the_log_is() {
+    let mut bench = Bench::new();
+    let opened = bench.open("a").unwrap();
+    bench.audio(&opened, 0, 10, true);
+    bench.audio(&opened, 10, 40_000, false);
+    assert_eq!(progress(&opened).refusal.unwrap().code(), "storage");
+    // What the connection sent before it heard of the failure would leave a gap: it is not heard.
+    assert_eq!(bench.audio(&opened, 40_010, 10, true), 0);
+    let again = bench.open("a").unwrap();
+    assert_eq!(again.next_frame, 10);
+    bench.audio(&again, 10, 40_000, true);
+    assert_eq!(progress(&again).durable, 40_010);
+}
+
+#[test]
+fn a_session_whose_beginning_was_not_stored_never_was() {
+    let mut bench = Bench::new();
+    let (reply, mut answer) = oneshot::channel();
+    bench.turn(|sequencer, turn| sequencer.open(&hello("a"), reply, turn), false);
+    assert_eq!(answer.try_recv().unwrap().err().unwrap().code(), "storage");
+    assert_eq!(bench.sequencer.open_sessions(), 0);
+    assert_eq!(bench.open("a").unwrap().next_frame, 0);
+}
+
+#[test]
+fn an_end_that_was_not_stored_is_asked_for_again() {
+    let mut bench = Bench::new();
+    let opened = bench.open("a").unwrap();
+    bench.audio(&opened, 0, 10, true);
+    let (session, connection) = (opened.session.clone(), opened.connection);
+    bench.turn(|sequencer, turn| sequencer.end(&session, connection, turn), false);
+    let again = bench.open("a").unwrap();
+    assert!(!again.ended);
+    let written = bench.turn(|sequencer, turn| sequencer.end(&session, again.connection, turn), true);
+    assert_eq!(written, 2, "the control record and the session's");
+    assert!(progress(&again).ended);
+    let (ended, known) = (bench.open("a").unwrap(), bench.catalog.find(&session));
+    assert!(ended.ended && ended.next_frame == 10);
+    assert_eq!(known, Known::Ended { frames: 10 });
+}
+
+#[test]
+fn of_two_connections_only_the_newer_is_heard() {
+    let mut bench = Bench::new();
+    let old = bench.open("a").unwrap();
+    let new = bench.open("a").unwrap();
+    assert_eq!(progress(&old).refusal, Some(Refusal::TakenOver));
+    assert_eq!(bench.audio(&old, 0, 10, true), 0);
+    assert_eq!(bench.audio(&new, 0, 10, true), 1);
+    // The old one's leaving does not make the session wait.
+    let (session, connection) = (old.session.clone(), old.connection);
+    bench.turn(|sequencer, turn| sequencer.leave(&session, connection, turn), true);
+    bench.now += Duration::from_secs(3600);
+    assert_eq!(bench.turn(|sequencer, turn| sequencer.expire(turn), true), 0);
+}
+
+#[test]
+fn places_are_free_again_when_sessions_end() {
+    let mut bench = Bench::new();
+    let first = bench.open("a").unwrap();
+    bench.open("b").unwrap();
+    assert_eq!(bench.open("c").err(), Some(Refusal::TooManySessions(2)));
+    let (session, connection) = (first.session.clone(), first.connection);
+    bench.turn(|sequencer, turn| sequencer.leave(&session, connection, turn), true);
+    assert_eq!(
+        bench.open("c").err(),
+        Some(Refusal::TooManySessions(2)),
+        "its client may come back"
+    );
+    bench.now += Duration::from_secs(61);
+    bench.turn(|sequencer, turn| sequencer.expire(turn), true);
+    assert!(bench.open("c").is_ok());
+}
+
+#[test]
+fn a_long_session_is_written_down_now_and_then() {
+    let mut bench = Bench::new();
+    let opened = bench.open("a").unwrap();
+    let mut records = 0;
+    for second in 0..300 {
+        records += bench.audio(&opened, second * 1000, 1000, true) - 1;
+    }
+    assert_eq!(records, 10, "every 30 seconds");
+    let stored = bench.catalog.stored("a").unwrap();
+    let record = stored.record.clone().unwrap();
+    assert_eq!((stored.frames, record.frames), (300_000, 300_000));
+    // Reading from a mark finds the frame: one record a second, so offsets are seconds.
+    for frame in [0, 29_999, 30_000, 155_000, 299_999] {
+        let mark = stored.mark_before(frame);
+        assert!(
+            mark.frame <= frame && mark.offset <= mark.frame / 1000,
+            "{frame}: {mark:?}"
+        );
+    }
+}
