@@ -2,12 +2,13 @@
 //! Audio-Translation Alignments as a Guide for Simultaneous Speech Translation").
 use super::AlignAtt;
 use super::align::median_filter;
+use crate::whisper::{Config, Encoded};
 
 /// Where the newest token listens, and what follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attended {
     /// Clear of the audio's end: the token stands.
-    Frame(usize),
+    Clear,
     /// So near to the end that more audio may change the token.
     End,
     /// Far back from where the last token listened.
@@ -29,15 +30,35 @@ pub(super) struct Follower {
     rows: f64,
     sums: Vec<f64>,
     squares: Vec<f64>,
+    /// Whether the first tokens read end with a part of the text, behind which the next one must not fall back far.
+    after_prefix: bool,
+    /// Where the latest token of the text listens.
     last: Option<usize>,
 }
 
 impl Follower {
-    /// Follows `heads` alignment heads over `frames` encoder frames of which `audio_frames` are audio; `width` is the median
-    /// filter's.
-    pub(super) fn new(policy: AlignAtt, heads: usize, frames: usize, audio_frames: usize, width: usize) -> Self {
+    /// Follows the alignment heads over `audio`. `after_prefix` says that the first tokens read end with a part of the text.
+    pub(super) fn new(policy: AlignAtt, config: &Config, audio: &Encoded, after_prefix: bool) -> Self {
+        let heads = config.alignment_heads.len();
+        Self::over(
+            policy,
+            heads,
+            audio.frames(),
+            audio.audio_frames(),
+            config.median_filter_width,
+            after_prefix,
+        )
+    }
+
+    fn over(
+        policy: AlignAtt,
+        heads: usize,
+        frames: usize,
+        audio_frames: usize,
+        width: usize,
+        after_prefix: bool,
+    ) -> Self {
         let zeros = vec![0.0; heads * frames];
-        let audio_frames = audio_frames.min(frames);
         Follower {
             policy,
             heads,
@@ -47,6 +68,7 @@ impl Follower {
             rows: 0.0,
             sums: zeros.clone(),
             squares: zeros,
+            after_prefix,
             last: None,
         }
     }
@@ -66,7 +88,10 @@ impl Follower {
             }
         }
         self.rows += tokens as f64;
-        let frame = self.listens_at(attention, tokens);
+        if self.after_prefix && self.last.is_none() && tokens > 1 {
+            self.last = Some(self.listens_at(attention, tokens, tokens - 2));
+        }
+        let frame = self.listens_at(attention, tokens, tokens - 1);
         let decision = self.decide(frame);
         self.last = Some(frame);
         decision
@@ -78,15 +103,15 @@ impl Follower {
         } else if self.audio_frames - frame <= self.policy.threshold {
             Attended::End
         } else {
-            Attended::Frame(frame)
+            Attended::Clear
         }
     }
 
-    /// The frame to which the last row's normalised, smoothed attention is highest.
-    fn listens_at(&self, attention: &[f32], tokens: usize) -> usize {
+    /// The frame to which a row's normalised, smoothed attention is highest.
+    fn listens_at(&self, attention: &[f32], tokens: usize, row: usize) -> usize {
         let mut total = vec![0.0; self.audio_frames];
         for head in 0..self.heads {
-            let start = (head * tokens + tokens - 1) * self.frames;
+            let start = (head * tokens + row) * self.frames;
             let normalised: Vec<f32> = (0..self.audio_frames)
                 .map(|frame| {
                     let index = head * self.frames + frame;
@@ -117,59 +142,46 @@ mod tests {
             .collect()
     }
 
-    fn follow(policy: AlignAtt, frames: &[usize]) -> Vec<Attended> {
-        let mut follower = Follower::new(policy, 1, FRAMES, 50, 3);
-        // The prompt's tokens listen to nothing in particular.
-        let prompt: Vec<f32> = [row(5), row(45), row(frames[0])].concat();
-        let mut decisions = vec![follower.read(&prompt)];
-        decisions.extend(frames[1..].iter().map(|&frame| follower.read(&row(frame))));
-        decisions
-    }
+    const POLICY: AlignAtt = AlignAtt {
+        threshold: 10,
+        rewind: 15,
+        last: false,
+    };
 
-    fn near(decision: Attended, frame: usize) -> bool {
-        matches!(decision, Attended::Frame(found) if found.abs_diff(frame) <= 2)
+    /// What is decided for tokens that listen at `frames`, and where they were found to listen.
+    fn follow(policy: AlignAtt, after_prefix: bool, frames: &[usize]) -> Vec<(Attended, Option<usize>)> {
+        let mut follower = Follower::over(policy, 1, FRAMES, 50, 3, after_prefix);
+        // The prompt's tokens listen to nothing in particular; the last one before the text is at 40.
+        let prompt: Vec<f32> = [row(5), row(40), row(frames[0])].concat();
+        let mut decisions = vec![(follower.read(&prompt), follower.last)];
+        decisions.extend(
+            frames[1..]
+                .iter()
+                .map(|&frame| (follower.read(&row(frame)), follower.last)),
+        );
+        decisions
     }
 
     #[test]
     fn tokens_stand_while_the_attention_is_clear_of_the_end() {
-        let decisions = follow(
-            AlignAtt {
-                threshold: 10,
-                rewind: 200,
-                last: false,
-            },
-            &[12, 20, 30, 44],
-        );
-        assert!(
-            near(decisions[0], 12) && near(decisions[1], 20) && near(decisions[2], 30),
-            "{decisions:?}"
-        );
-        assert_eq!(decisions[3], Attended::End);
+        let decisions = follow(POLICY, false, &[12, 20, 30, 44]);
+        for ((decision, found), frame) in decisions[..3].iter().zip([12, 20, 30]) {
+            assert_eq!(*decision, Attended::Clear);
+            assert!(found.unwrap().abs_diff(frame) <= 2, "{decisions:?}");
+        }
+        assert_eq!(decisions[3].0, Attended::End);
     }
 
     #[test]
     fn at_the_end_of_speech_the_attention_may_go_further() {
-        let decisions = follow(
-            AlignAtt {
-                threshold: 4,
-                rewind: 200,
-                last: true,
-            },
-            &[12, 20, 30, 40],
-        );
-        assert!(near(decisions[3], 40), "{decisions:?}");
+        let decisions = follow(AlignAtt { threshold: 4, ..POLICY }, false, &[12, 20, 30, 40]);
+        assert_eq!(decisions[3].0, Attended::Clear);
     }
 
     #[test]
-    fn a_jump_far_back_is_noticed() {
-        let decisions = follow(
-            AlignAtt {
-                threshold: 4,
-                rewind: 15,
-                last: false,
-            },
-            &[12, 35, 10],
-        );
-        assert_eq!(decisions[2], Attended::Rewound);
+    fn a_jump_far_back_is_noticed_also_behind_the_prefix() {
+        assert_eq!(follow(POLICY, false, &[12, 35, 10])[2].0, Attended::Rewound);
+        assert_eq!(follow(POLICY, false, &[12])[0].0, Attended::Clear);
+        assert_eq!(follow(POLICY, true, &[12])[0].0, Attended::Rewound);
     }
 }

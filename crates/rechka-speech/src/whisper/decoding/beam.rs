@@ -151,7 +151,6 @@ impl<'a> BeamSearch<'a> {
             log_probabilities,
             avg_logprob,
             ended,
-            frames: Vec::new(),
         }
     }
 }

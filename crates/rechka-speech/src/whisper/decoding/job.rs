@@ -146,17 +146,9 @@ impl<'a> Job<'a> {
             timestamps: options.timestamps,
             from_begin: prefix.is_empty(),
         };
-        let follower = options.align_att.map(|policy| {
-            let config = model.config();
-            let heads = config.alignment_heads.len();
-            Follower::new(
-                policy,
-                heads,
-                audio.frames(),
-                audio.audio_frames(),
-                config.median_filter_width,
-            )
-        });
+        let follower = options
+            .align_att
+            .map(|policy| Follower::new(policy, model.config(), audio, !prefix.is_empty()));
         let sampled = attempt.temperature > 0.0;
         let search = if options.beam_size > 1 && !sampled && follower.is_none() {
             Search::Beam(BeamSearch::new(
@@ -227,7 +219,6 @@ impl<'a> Job<'a> {
         let keep = words.last().map_or(0, |word| word.tokens.start);
         decoded.tokens.truncate(keep);
         decoded.log_probabilities.truncate(keep);
-        decoded.frames.truncate(keep);
     }
 
     /// The hypothesis of the chosen outcome.

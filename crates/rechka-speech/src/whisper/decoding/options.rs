@@ -80,7 +80,7 @@ pub struct Options {
     pub timestamps: bool,
     /// Whether words with times are wanted.
     pub word_times: bool,
-    /// Decode under the AlignAtt policy: one greedy attempt; words get their times from the attention itself.
+    /// Decode under the AlignAtt policy: one greedy attempt.
     pub align_att: Option<AlignAtt>,
     /// How much the encoder sees.
     pub context: Context,

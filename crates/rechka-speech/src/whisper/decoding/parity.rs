@@ -221,7 +221,6 @@ fn found(tokens: &[u32]) -> Decoded {
         log_probabilities: vec![-0.1; tokens.len()],
         avg_logprob: -0.1,
         ended: Ended::EndOfText,
-        frames: Vec::new(),
     }
 }
 

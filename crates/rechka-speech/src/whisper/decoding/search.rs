@@ -23,8 +23,6 @@ pub(super) struct Decoded {
     pub(super) log_probabilities: Vec<f32>,
     pub(super) avg_logprob: f32,
     pub(super) ended: Ended,
-    /// Under AlignAtt, the encoder frame that each token attends to.
-    pub(super) frames: Vec<usize>,
 }
 
 /// A search of either kind.
@@ -81,7 +79,6 @@ impl<'a> GreedySearch<'a> {
             log_probabilities: Vec::new(),
             avg_logprob: 0.0,
             ended: Ended::Budget,
-            frames: Vec::new(),
         };
         GreedySearch {
             rules,
@@ -106,7 +103,7 @@ impl<'a> GreedySearch<'a> {
         }
         if let Some(follower) = &mut self.follower {
             match follower.read(attention) {
-                Attended::Frame(frame) => self.found.frames.push(frame),
+                Attended::Clear => {}
                 Attended::End => {
                     self.found.ended = Ended::Attention;
                     return None;
@@ -131,7 +128,6 @@ impl<'a> GreedySearch<'a> {
     fn forget_from(&mut self, length: usize) {
         self.found.tokens.truncate(length);
         self.found.log_probabilities.truncate(length);
-        self.found.frames.truncate(length);
     }
 
     fn result(mut self) -> Decoded {

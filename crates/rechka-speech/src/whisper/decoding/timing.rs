@@ -5,18 +5,16 @@ use super::segments::STEP;
 use super::transcriber::Transcriber;
 use crate::whisper::{Cache, Encoded, Lane, WhisperError};
 
-/// Finds when each text token of the chosen outcomes begins, for the jobs that want to know: from AlignAtt's frames, or else by
-/// reading all texts once more in one batch and warping them onto the audio.
+/// Finds when each text token of the chosen outcomes begins, for the jobs that want to know, by reading all texts once more
+/// in one batch and warping them onto the audio.
 pub(super) fn time_words(transcriber: &Transcriber, jobs: &mut [&mut Job<'_>]) -> Result<(), WhisperError> {
     let mut readings = Vec::new();
-    for (index, job) in jobs.iter_mut().enumerate() {
-        let options = job.request.options;
-        let Some(outcome) = job.outcome().filter(|outcome| !outcome.decoded.tokens.is_empty()) else {
-            continue;
-        };
-        if options.align_att.is_some() {
-            job.begins = attended(outcome, job.duration);
-        } else if options.word_times {
+    for (index, job) in jobs
+        .iter()
+        .enumerate()
+        .filter(|(_, job)| job.request.options.word_times)
+    {
+        if let Some(outcome) = job.outcome().filter(|outcome| !outcome.decoded.tokens.is_empty()) {
             readings.push(Reading::new(transcriber, job, outcome, index));
         }
     }
@@ -96,16 +94,4 @@ impl Reading {
         let begins = warp(&matrix[..rows * attention.frames], rows, attention.frames);
         begins[self.prefix..].iter().map(|&frame| frame as f64 * STEP).collect()
     }
-}
-
-/// Times from the frames that AlignAtt attended to, made non-decreasing; the last token lasts to the frame after its own.
-fn attended(outcome: &Outcome, duration: f64) -> Vec<f64> {
-    let mut latest = 0;
-    let mut begins: Vec<f64> = Vec::with_capacity(outcome.decoded.frames.len() + 1);
-    for &frame in &outcome.decoded.frames {
-        latest = latest.max(frame);
-        begins.push((latest as f64 * STEP).min(duration));
-    }
-    begins.push(((latest + 1) as f64 * STEP).min(duration));
-    begins
 }

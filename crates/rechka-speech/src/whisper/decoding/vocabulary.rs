@@ -96,3 +96,60 @@ fn languages_by_name(tokenizer: &Tokenizer, size: usize) -> Vec<(String, u32)> {
     let in_vocabulary = tokenizer.specials().filter(|&(_, id)| (id as usize) < size);
     in_vocabulary.filter_map(|(name, id)| Some((code(name)?, id))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The vocabulary of a checkpoint of `tests/parity` without `generation_config.json`, as
+    /// old checkpoints come.
+    fn old(name: &str) -> Vocabulary {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name);
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "tokenizer.json"] {
+            fs::copy(source.join(file), folder.path().join(file)).unwrap();
+        }
+        let config = Config::load(folder.path()).unwrap();
+        Vocabulary::new(&config, &Tokenizer::load(folder.path()).unwrap()).unwrap()
+    }
+
+    fn new(name: &str) -> Vocabulary {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(name);
+        Vocabulary::new(&Config::load(&folder).unwrap(), &Tokenizer::load(&folder).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn special_tokens_are_found_by_name_where_the_configuration_lacks_them() {
+        let (old, new) = (old("english"), new("english"));
+        assert!(new.no_timestamps.is_some() && new.start_of_previous.is_some() && new.no_speech.is_some());
+        assert_eq!(old.no_timestamps, new.no_timestamps);
+        assert_eq!(old.start_of_previous, new.start_of_previous);
+        assert_eq!(old.no_speech, new.no_speech);
+        assert_eq!(old.timestamp_begin, new.timestamp_begin);
+    }
+
+    #[test]
+    fn english_only_models_have_no_languages_and_no_tasks_though_their_vocabulary_names_them() {
+        let vocabulary = new("english");
+        assert!(vocabulary.languages.is_empty() && vocabulary.transcribe.is_none() && vocabulary.translate.is_none());
+    }
+
+    #[test]
+    fn languages_are_known_by_code_and_name() {
+        let vocabulary = new("multilingual");
+        assert_eq!(
+            vocabulary.language("German").unwrap(),
+            vocabulary.language("de").unwrap()
+        );
+        assert!(
+            vocabulary
+                .language("fr")
+                .unwrap_err()
+                .to_string()
+                .contains("en, de, ru, ja")
+        );
+    }
+}
