@@ -19,6 +19,7 @@ mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
+pub(crate) use decoding::{language_name, writes_spaces};
 pub use decoding::{AlignAtt, Context, Ended, Hypothesis, Options, Request, Task, Transcriber};
 pub use error::WhisperError;
 pub use hub::{Hub, HubError, Progress, Token};

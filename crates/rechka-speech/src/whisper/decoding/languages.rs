@@ -116,6 +116,22 @@ const NAMES: &[(&str, &str)] = &[
     ("yoruba", "yo"),
 ];
 
+/// Names that OpenAI's list of languages has beside the one that it prints.
+const ALIASES: [&str; 12] = [
+    "burmese",
+    "castilian",
+    "flemish",
+    "haitian",
+    "letzeburgesch",
+    "mandarin",
+    "moldavian",
+    "moldovan",
+    "panjabi",
+    "pushto",
+    "sinhalese",
+    "valencian",
+];
+
 /// Languages written without spaces between words.
 const WITHOUT_SPACES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
 
@@ -128,8 +144,14 @@ pub(super) fn code(language: &str) -> String {
     }
 }
 
+/// The English name of a language given as its code; an unknown code names itself.
+pub(crate) fn language_name(code: &str) -> &str {
+    let mut names = NAMES.iter().filter(|(name, of)| *of == code && !ALIASES.contains(name));
+    names.next().map_or(code, |(name, _)| name)
+}
+
 /// Whether the language writes spaces between words.
-pub(super) fn writes_spaces(code: &str) -> bool {
+pub(crate) fn writes_spaces(code: &str) -> bool {
     !WITHOUT_SPACES.contains(&code)
 }
 
@@ -145,5 +167,17 @@ mod tests {
         }
         assert_eq!(code("Mandarin"), "zh");
         assert_eq!(code("klingon"), "klingon");
+    }
+
+    #[test]
+    fn every_code_has_one_name() {
+        for (_, code) in NAMES {
+            let names = NAMES
+                .iter()
+                .filter(|(name, of)| of == code && !ALIASES.contains(name))
+                .count();
+            assert!(names == 1, "{code}: {names}");
+        }
+        assert_eq!((language_name("es"), language_name("xx")), ("spanish", "xx"));
     }
 }

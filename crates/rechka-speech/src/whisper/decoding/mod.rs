@@ -26,5 +26,6 @@ mod transcriber;
 mod vocabulary;
 mod words;
 
+pub(crate) use languages::{language_name, writes_spaces};
 pub use options::{AlignAtt, Context, Ended, Hypothesis, Options, Request, Task};
 pub use transcriber::Transcriber;
