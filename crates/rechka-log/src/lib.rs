@@ -2,7 +2,11 @@
 //!
 //! Every layer of Rechka talks to every other through this contract alone. It is Kafka's, reduced to what the system
 //! needs: [`Log`] (topics, durable appends, readers), [`Reader`] (a plain reader of partitions) and [`Member`] (a member of a
-//! consumer group that reads, and commits what it made of what it read atomically).
+//! consumer group that reads, and commits what it made of what it read atomically). The contract's MUSTs stand numbered at the
+//! head of `contract.rs`; the feature `conformance` has a check for each.
+//!
+//! [`SqliteLog`] is the embedded implementation: a directory, no server. How it stores and what it keeps true stands at the
+//! head of `sqlite/mod.rs`.
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -6,6 +6,8 @@
 //! | 1 | one LZ4 block of the encoded batch |
 //!
 //! The checksum is CRC-32C of the stored bytes. Compression is the producers' work: it happens in their threads.
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use crate::{Batch, LogError, MAX_BATCH_BYTES, Result};
@@ -31,18 +33,28 @@ pub(super) enum Codec {
     Lz4 = 1,
 }
 
+/// Of larger batches this much from the middle is tried first.
+const SAMPLE_BYTES: usize = 64 << 10;
+
 impl Blob {
     /// Compresses a batch. What shrinks by less than an eighth is stored raw: reading it back is then free.
     pub(super) fn compress(batch: &Batch) -> Result<Self> {
+        thread_local! {
+            /// Where a block is compressed: its pages stay mapped from batch to batch.
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
         let encoded = batch.encode()?;
         let bytes = encoded.len();
-        let mut compressed = vec![0; lz4_flex::block::get_maximum_output_size(bytes)];
-        let length = lz4_flex::block::compress_into(&encoded, &mut compressed).unwrap_or(bytes);
-        let (codec, data) = if length < bytes - bytes / 8 {
-            compressed.truncate(length);
-            (Codec::Lz4, Bytes::from(compressed))
-        } else {
-            (Codec::Raw, encoded)
+        let compressed = SCRATCH.with_borrow_mut(|scratch| {
+            let sample = bytes / 2..bytes / 2 + SAMPLE_BYTES;
+            if bytes > 4 * SAMPLE_BYTES && compress_into(&encoded[sample], scratch).is_none() {
+                return None;
+            }
+            compress_into(&encoded, scratch).map(Bytes::copy_from_slice)
+        });
+        let (codec, data) = match compressed {
+            Some(compressed) => (Codec::Lz4, compressed),
+            None => (Codec::Raw, encoded),
         };
         Ok(Self {
             codec,
@@ -51,6 +63,16 @@ impl Blob {
             data,
         })
     }
+}
+
+/// Compresses into the scratch buffer; `None` if that does not win an eighth.
+fn compress_into<'a>(bytes: &[u8], scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let most = lz4_flex::block::get_maximum_output_size(bytes.len());
+    if scratch.len() < most {
+        scratch.resize(most, 0);
+    }
+    let length = lz4_flex::block::compress_into(bytes, scratch).ok()?;
+    (length < bytes.len() - bytes.len() / 8).then(|| &scratch[..length])
 }
 
 /// Reads a stored batch back.

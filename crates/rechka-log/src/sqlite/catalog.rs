@@ -1,6 +1,6 @@
 //! Topics and partitions in memory: what the writer knows, and what its readers wait for.
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -103,6 +103,24 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Adds up what the partitions hold: the writer needs it for retention and compaction.
+    pub(super) fn measure(&self, connection: &Connection) -> Result<()> {
+        let mut statement = connection.prepare(
+            "SELECT partition, sum(stored_bytes) FROM batch JOIN partition ON partition.id = batch.partition
+             WHERE next_offset > start_offset GROUP BY partition",
+        )?;
+        let sizes = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sizes: HashMap<i64, u64> = sizes.collect::<std::result::Result<_, _>>()?;
+        for topic in self.topics() {
+            for partition in &topic.partitions {
+                let mut state = partition.lock();
+                state.bytes = sizes.get(&partition.id).copied().unwrap_or(0);
+                state.dirty = state.bytes;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics.values().cloned().collect()
@@ -146,9 +164,7 @@ pub(super) fn load_partitions(
     let mut statement = connection.prepare_cached(
         "SELECT id, number, start_offset,
                 max(start_offset, ifnull((SELECT next_offset FROM batch WHERE partition = partition.id
-                                          ORDER BY base_offset DESC LIMIT 1), 0)),
-                (SELECT ifnull(sum(stored_bytes), 0) FROM batch
-                 WHERE partition = partition.id AND next_offset > start_offset)
+                                          ORDER BY base_offset DESC LIMIT 1), 0))
          FROM partition WHERE topic = ?1 ORDER BY number",
     )?;
     let mut rows = statement.query([topic])?;
@@ -164,8 +180,6 @@ pub(super) fn load_partitions(
             cleanup: spec.cleanup,
             state: Mutex::new(State {
                 offsets: row.get(2)?..row.get(3)?,
-                bytes: row.get(4)?,
-                dirty: row.get(4)?,
                 ..State::default()
             }),
         }));

@@ -76,6 +76,12 @@ impl Checkpointer {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    /// Asks for a pass now, without waiting for it.
+    pub(super) fn hurry(&self) {
+        self.shared.lock().urgent = true;
+        self.shared.changed.notify_all();
+    }
 }
 
 impl Progress {

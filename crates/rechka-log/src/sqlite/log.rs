@@ -105,7 +105,9 @@ impl SqliteLog {
         let lock = WriterLock::take(directory)?;
         schema::create_if_absent(directory)?;
         schema::check(directory)?;
-        let catalog = Catalog::load(&schema::writer(directory)?)?;
+        let connection = schema::writer(directory)?;
+        let catalog = Catalog::load(&connection)?;
+        catalog.measure(&connection)?;
         let shared = Arc::new(Shared {
             store: Store::new(directory),
             role: Role::Writer {
@@ -121,7 +123,7 @@ impl SqliteLog {
             threads: Vec::new(),
             stop: None,
         };
-        let writer = Writer::new(directory, lock, Arc::clone(&shared), options.clone())?;
+        let writer = Writer::new(connection, directory, lock, Arc::clone(&shared), options.clone())?;
         log.threads.push(spawn("log-writer", move || writer.run())?);
         let (stop, stopped) = mpsc::channel();
         log.stop = Some(stop);

@@ -223,6 +223,13 @@ impl Queue {
         self.not_full.notify_all();
     }
 
+    /// Closes the queue, and drops what waits: its owners learn that the log is closed.
+    pub(super) fn abandon(&self) {
+        self.close();
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        drop(waiting);
+    }
+
     pub(super) fn closed(&self) -> bool {
         self.lock().closed
     }

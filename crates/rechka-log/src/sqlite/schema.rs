@@ -17,7 +17,7 @@ pub(super) const APPLICATION_ID: i32 = 0x524c_6f67;
 /// `PRAGMA user_version`: the version of everything that [`SCHEMA`] and [`super::blob`] lay down.
 pub(super) const FORMAT: i32 = 1;
 /// Large pages make large blobs cheap, small ones small commits: measured, `bench/src/bin/log.rs`.
-pub(super) const PAGE_BYTES: u32 = 32 << 10;
+pub(super) const PAGE_BYTES: u32 = 16 << 10;
 
 const SCHEMA: &str = "
 CREATE TABLE topic (
@@ -139,11 +139,12 @@ pub(super) fn writer(directory: &Path) -> Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(Duration::from_secs(10))?;
-    // Checkpoints have their own thread. The cache holds the pages of one transaction.
+    // Checkpoints have their own thread. A small cache stays in the processor's: pages that it spills go into the WAL, where they
+    // have to go anyway.
     connection.execute_batch(
         "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 0;
-         PRAGMA cache_size = -98304;
+         PRAGMA cache_size = -4096;
          PRAGMA foreign_keys = OFF;",
     )?;
     connection.set_prepared_statement_cache_capacity(32);

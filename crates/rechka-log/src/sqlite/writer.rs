@@ -43,8 +43,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(directory: &Path, lock: WriterLock, shared: Arc<Shared>, options: Options) -> Result<Self> {
-        let connection = schema::writer(directory)?;
+    pub(super) fn new(
+        connection: Connection,
+        directory: &Path,
+        lock: WriterLock,
+        shared: Arc<Shared>,
+        options: Options,
+    ) -> Result<Self> {
         let maintenance = Maintenance::new(&connection)?;
         Ok(Self {
             connection,
@@ -66,6 +71,7 @@ impl Writer {
         let Role::Writer { catalog, queue } = &shared.role else {
             return;
         };
+        let _abandon = Abandon(queue);
         let mut next_maintenance = Instant::now() + self.options.maintenance_interval;
         loop {
             let work = if self.maintenance.has_more() && self.broken.is_none() {
@@ -132,6 +138,8 @@ impl Writer {
         match written {
             Err(error) => {
                 commits.for_each(|commit| commit.end());
+                // If the disk is full, the WAL can be used again from its beginning.
+                self.checkpointer.hurry();
                 for transaction in admitted {
                     transaction.answer.send(Err(error.clone().into()));
                 }
@@ -283,6 +291,15 @@ impl Writer {
             }
             Change::Replace(partition, replacement) => self.replace(&partition, &replacement),
         }
+    }
+}
+
+/// When the writer ends, even by a panic, nobody waits for it any longer.
+struct Abandon<'a>(&'a Queue);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
