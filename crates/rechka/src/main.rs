@@ -1,2 +1,34 @@
-//! The command line of Rechka.
-fn main() {}
+//! The command line of Rechka: arguments and wiring only.
+mod bundled;
+mod cli;
+mod commands;
+mod demo;
+mod location;
+mod model;
+mod node;
+mod position;
+mod runtime;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> std::process::ExitCode {
+    let filter = EnvFilter::try_from_env("RECHKA_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match &Cli::parse().command {
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Transcribe(arguments) => commands::transcribe::run(arguments),
+        Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Topics(arguments) => commands::topics::run(arguments),
+        Command::Produce(arguments) => commands::produce::run(arguments),
+        Command::Consume(arguments) => commands::consume::run(arguments),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rechka: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

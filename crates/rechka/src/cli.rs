@@ -1,0 +1,198 @@
+//! What one can type.
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{location::LogLocation, position::Position};
+
+/// Live sound in, text out, exactly once.
+#[derive(Parser)]
+#[command(name = "rechka", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  rechka demo                                    see it work: no arguments, no network
+  rechka transcribe talk.mp3 --format srt -o .   subtitles beside the sound
+  rechka serve                                   the page, with your microphone: http://127.0.0.1:8080
+  rechka consume transcripts --follow            what it heard, as it is heard";
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Speak a story of digits into the log and watch the captions, in the terminal and on the page
+    Demo(Demo),
+    /// Turn sound files into text or subtitles
+    Transcribe(Transcribe),
+    /// Serve the page and the live WebSocket, and recognise what comes in
+    Serve(Serve),
+    /// List the topics of the log
+    Topics(Topics),
+    /// Append lines from standard input to a topic
+    Produce(Produce),
+    /// Print the records of a topic
+    Consume(Consume),
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  rechka demo --once\n  rechka demo --listen 127.0.0.1:9000")]
+pub struct Demo {
+    /// End when the story is told, instead of staying for the microphone on the page
+    #[arg(long)]
+    pub once: bool,
+    /// Address of the page
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: String,
+}
+
+/// Which model recognises.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// `digits` (bundled), a folder in the Hugging Face layout, or a name on the hub such as openai/whisper-base
+    #[arg(long, default_value = "digits", value_name = "M")]
+    pub model: String,
+    /// Arithmetic of the linear layers
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Int8)]
+    pub precision: PrecisionArg,
+    /// Language of the speech, such as en, or auto
+    #[arg(long, default_value = "auto", value_name = "L")]
+    pub language: String,
+}
+
+impl Default for ModelArgs {
+    fn default() -> Self {
+        Self { model: "digits".into(), precision: PrecisionArg::Int8, language: "auto".into() }
+    }
+}
+
+/// Arithmetic of the linear layers.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// 8-bit integers: the fastest
+    Int8,
+    /// 32-bit floats
+    F32,
+}
+
+/// What is made of the speech.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskArg {
+    /// Text in the language spoken
+    Transcribe,
+    /// English text
+    Translate,
+}
+
+/// How text is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextFormat {
+    /// Plain text
+    Txt,
+    /// OpenAI's verbose_json, with words
+    Json,
+    /// SubRip subtitles
+    Srt,
+    /// WebVTT subtitles
+    Vtt,
+    /// One segment a line
+    Jsonl,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  rechka transcribe call.wav
+  rechka transcribe --model openai/whisper-base --format srt -o subtitles *.mp3
+  ffmpeg -i film.mkv -f wav - | rechka transcribe -")]
+pub struct Transcribe {
+    /// Sound files (WAV, FLAC, MP3, M4A, Ogg, Opus, WebM, Matroska); - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What is made of the speech
+    #[arg(long, value_enum, default_value_t = TaskArg::Transcribe)]
+    pub task: TaskArg,
+    /// How the text is written
+    #[arg(long, value_enum, default_value_t = TextFormat::Txt)]
+    pub format: TextFormat,
+    /// Write one file per input into this folder, named after its stem; without it, one input goes to standard output
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  rechka serve\n  rechka serve --listen 127.0.0.1:9000 --log embedded:/var/lib/rechka --model openai/whisper-small"
+)]
+pub struct Serve {
+    /// Address of the page and the WebSocket; other machines reach it only when this says so
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: String,
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Where the log is.
+#[derive(Args)]
+pub struct LogArgs {
+    /// The log: embedded:DIR
+    #[arg(long, default_value = "embedded:rechka-data", value_name = "LOG")]
+    pub log: LogLocation,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  rechka topics --log embedded:/var/lib/rechka")]
+pub struct Topics {
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  echo '{\"user\":1}' | rechka produce user-events
+  rechka produce purchases --key-separator : --partitions 4 < purchases.txt")]
+pub struct Produce {
+    /// The topic; it is created when it does not exist
+    pub topic: String,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What stands before this in a line is the record's key
+    #[arg(long, value_name = "S")]
+    pub key_separator: Option<String>,
+    /// Partitions of a topic that is created
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: u32,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  rechka consume transcripts
+  rechka consume user-events --from latest --follow
+  rechka consume audio-stream --format json")]
+pub struct Consume {
+    /// The topic
+    pub topic: String,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Where to begin in every partition: earliest, latest or an offset
+    #[arg(long, default_value = "earliest", value_name = "POSITION")]
+    pub from: Position,
+    /// Wait for more at the end
+    #[arg(long)]
+    pub follow: bool,
+    /// How records are printed
+    #[arg(long, value_enum, default_value_t = RecordFormat::Value)]
+    pub format: RecordFormat,
+}
+
+/// How records are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordFormat {
+    /// The value, one a line
+    Value,
+    /// Partition, offset, time, key, headers and value as JSON; bytes that are not text in base64
+    Json,
+}

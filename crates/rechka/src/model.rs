@@ -1,0 +1,82 @@
+//! The model that `--model` names, loaded.
+use std::{fs::File, io::Read, path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use rechka_speech::whisper::{Hub, Precision, Transcriber};
+use ring::digest::{Context as Digest, SHA256};
+
+use crate::{
+    bundled,
+    cli::{ModelArgs, PrecisionArg},
+};
+
+/// A model, ready to recognise.
+pub struct LoadedModel {
+    /// What it was asked for by.
+    pub name: String,
+    /// Version of its weights: the first 12 hexadecimal digits of their SHA-256.
+    pub version: String,
+    /// The model, shared by all sessions.
+    pub transcriber: Arc<Transcriber>,
+}
+
+impl ModelArgs {
+    /// Finds the model, downloads it when it must, and loads it.
+    pub fn load(&self) -> Result<LoadedModel> {
+        let bundled = bundled::folder()?;
+        let bar = ProgressBar::hidden();
+        let folder = Hub::from_env().resolve(&self.model, &[(bundled::NAME, &bundled)], &mut |progress| {
+            if bar.is_hidden() {
+                bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                bar.set_style(download_style());
+            }
+            bar.set_length(progress.total);
+            bar.set_position(progress.received);
+            bar.set_message(progress.file.to_owned());
+        })?;
+        bar.finish_and_clear();
+        let precision = match self.precision {
+            PrecisionArg::Int8 => Precision::Int8,
+            PrecisionArg::F32 => Precision::F32,
+        };
+        let transcriber =
+            Transcriber::load(&folder, precision).with_context(|| format!("loading the model {:?}", self.model))?;
+        Ok(LoadedModel {
+            name: self.model.clone(),
+            version: version(&folder).with_context(|| format!("reading the weights in {}", folder.display()))?,
+            transcriber: Arc::new(transcriber),
+        })
+    }
+
+    /// The language to recognise; `None` detects it.
+    pub fn language(&self) -> Option<String> {
+        (self.language != "auto").then(|| self.language.clone())
+    }
+}
+
+fn download_style() -> ProgressStyle {
+    ProgressStyle::with_template("{msg} [{bar:40}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
+
+/// The SHA-256 of all weights in a folder, in the order of their names.
+fn version(folder: &Path) -> std::io::Result<String> {
+    let mut files: Vec<_> = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    files.sort();
+    let mut digest = Digest::new(&SHA256);
+    let mut buffer = vec![0; 1 << 20];
+    for path in files {
+        let mut file = File::open(path)?;
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            digest.update(&buffer[..read]);
+        }
+    }
+    Ok(digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}

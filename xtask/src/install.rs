@@ -1,0 +1,93 @@
+//! Installs what the tests need beside a Rust toolchain and a C compiler.
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Debian packages: a program each one brings, and its name.
+const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("chromedriver", "chromium-driver")];
+
+/// Installs everything; returns the Python of the tests' virtual environment.
+pub fn everything() -> Result<PathBuf> {
+    debian()?;
+    python(Path::new("tests/python/requirements.txt"))
+}
+
+fn debian() -> Result<()> {
+    let missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(program, _)| which(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    let needs_venv = !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+    let packages: Vec<&str> = missing
+        .into_iter()
+        .chain(needs_venv.then_some("python3-venv"))
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if which("apt-get").is_none() {
+        bail!(
+            "the tests need these Debian packages, or their like: {}. Install them and try again",
+            packages.join(" ")
+        );
+    }
+    println!("installing {}", packages.join(" "));
+    let as_root = |arguments: &[&str]| {
+        let root = succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]));
+        let mut command = if root {
+            Command::new("apt-get")
+        } else {
+            Command::new("sudo")
+        };
+        if !root {
+            command.arg("apt-get");
+        }
+        run(command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    as_root(&["update", "-qq"])?;
+    as_root(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())
+}
+
+fn python(requirements: &Path) -> Result<PathBuf> {
+    let venv = target_directory().join("python");
+    let python = venv.join("bin/python");
+    let stamp = venv.join("requirements.txt");
+    let wanted = std::fs::read(requirements).with_context(|| format!("reading {}", requirements.display()))?;
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    println!("installing {} into {}", requirements.display(), venv.display());
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "-r"])
+        .arg(requirements))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+/// Where build products go.
+pub fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
+
+fn which(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
