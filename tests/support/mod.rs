@@ -2,7 +2,7 @@
 mod server;
 mod speaker;
 
-pub use server::{Server, rechka};
+pub use server::Server;
 pub use speaker::Speaker;
 
 /// Samples of the demo's story: 16 kHz mono.

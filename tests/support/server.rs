@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The binary under test.
-pub fn rechka() -> Command {
+fn rechka() -> Command {
     Command::new(env!("CARGO_BIN_EXE_rechka"))
 }
 
