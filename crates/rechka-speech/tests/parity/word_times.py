@@ -4,6 +4,7 @@
 
     pip install torch transformers safetensors
     python make_golden.py && python word_times.py
+    python make_golden.py --size tiny -o DIR && python word_times.py DIR
 
 The method is that of OpenAI's `timing.py`, which transformers takes its median filter and its dynamic time warping from:
 teacher-force the text without timestamps, softmax over the frames of audio alone, normalise over all tokens, and read a
@@ -12,6 +13,7 @@ token's time from the row of the token *before* it, which is where the model lis
 """
 import json
 import pathlib
+import sys
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping, _median_filter
 
-HERE = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent
 STEP = 0.02
 
 
@@ -41,8 +43,8 @@ def begins(model, encoder, control, text, frames):
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
-    clips = load_file(HERE / "audio.safetensors")
-    for path in sorted(HERE.glob("*/golden.json")):
+    clips = load_file(FOLDER / "audio.safetensors")
+    for path in sorted(FOLDER.glob("*/golden.json")):
         golden, folder = json.loads(path.read_text()), path.parent
         model = WhisperForConditionalGeneration.from_pretrained(
             folder, torch_dtype=torch.float32, attn_implementation="eager"

@@ -1,6 +1,9 @@
 //! Parity with transformers on the random checkpoints of `tests/parity`: tokens of every kind of search, language
 //! probabilities, times of tokens, words; and what a batch must not change.
-use std::path::PathBuf;
+//!
+//! `PARITY_DIR=dir cargo test --lib parity` takes the checkpoints of another folder, full-size ones for instance, made by
+//! `make_golden.py --size tiny -o dir` and `word_times.py dir`.
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -9,9 +12,7 @@ use super::search::Decoded;
 use super::{Context, Ended, Options, Request, Transcriber, lanes, timing, words};
 use crate::whisper::Precision;
 
-const CASES: [&str; 3] = ["multilingual", "english", "large"];
-
-fn folder() -> PathBuf {
+fn committed() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/parity")
 }
 
@@ -61,9 +62,23 @@ struct Case {
     times: Vec<Times>,
 }
 
+/// A committed checkpoint.
 fn case(name: &str) -> Case {
-    let read = |file: &str| std::fs::read(folder().join(name).join(file)).unwrap();
-    let audio = std::fs::read(folder().join("audio.safetensors")).unwrap();
+    read_case(&committed(), name)
+}
+
+/// Every checkpoint, by name.
+fn cases() -> Vec<(String, Case)> {
+    let folder = std::env::var_os("PARITY_DIR").map_or_else(committed, PathBuf::from);
+    let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+    let checkpoints = entries.filter(|entry| entry.path().join("golden.json").exists());
+    let names = checkpoints.map(|entry| entry.file_name().into_string().unwrap());
+    names.map(|name| (name.clone(), read_case(&folder, &name))).collect()
+}
+
+fn read_case(folder: &Path, name: &str) -> Case {
+    let read = |file: &str| std::fs::read(folder.join(name).join(file)).unwrap();
+    let audio = std::fs::read(folder.join("audio.safetensors")).unwrap();
     let audio = safetensors::SafeTensors::deserialize(&audio).unwrap();
     let samples = |clip: usize| {
         let bytes = audio.tensor(&clip.to_string()).unwrap().data();
@@ -73,7 +88,7 @@ fn case(name: &str) -> Case {
             .collect()
     };
     Case {
-        transcriber: Transcriber::load(&folder().join(name), Precision::F32).unwrap(),
+        transcriber: Transcriber::load(&folder.join(name), Precision::F32).unwrap(),
         golden: serde_json::from_slice(&read("golden.json")).unwrap(),
         times: serde_json::from_slice(&read("word_times.json")).unwrap(),
         audio: (0..2).map(samples).collect(),
@@ -116,8 +131,7 @@ fn decoded(case: &Case, clip: usize, options: &Options) -> (Decoded, f32) {
 
 #[test]
 fn greedy_and_beam_tokens_are_those_of_transformers() {
-    for name in CASES {
-        let case = case(name);
+    for (name, case) in cases() {
         for (clip, golden) in case.golden.clips.iter().enumerate() {
             let runs = &golden.runs;
             let expected = [
@@ -149,8 +163,7 @@ fn greedy_and_beam_tokens_are_those_of_transformers() {
 
 #[test]
 fn language_probabilities_are_those_of_transformers() {
-    for name in CASES {
-        let case = case(name);
+    for (name, case) in cases() {
         for (audio, golden) in case.audio.iter().zip(&case.golden.clips) {
             let detected = case.transcriber.detect_language(audio, Context::Padded).unwrap();
             let Some(expected) = &golden.language_probs else {
@@ -190,8 +203,7 @@ fn the_likeliest_language_is_taken_when_none_is_given() {
 
 #[test]
 fn tokens_begin_within_one_frame_of_the_reference() {
-    for name in CASES {
-        let case = case(name);
+    for (name, case) in cases() {
         let options = Options {
             word_times: true,
             ..options(&case.golden)
@@ -226,10 +238,10 @@ fn found(tokens: &[u32]) -> Decoded {
 
 #[test]
 fn text_is_encoded_and_split_into_words_as_transformers_does() {
-    for name in CASES {
+    for (_, case) in cases() {
         let Case {
             transcriber, golden, ..
-        } = case(name);
+        } = case;
         for split in &golden.splits {
             assert_eq!(
                 transcriber.tokenizer.encode(&split.text),
@@ -252,7 +264,7 @@ fn text_is_encoded_and_split_into_words_as_transformers_does() {
 fn a_request_does_not_depend_on_the_others_in_its_batch() {
     for (name, precision) in [("multilingual", Precision::F32), ("multilingual", Precision::Int8)] {
         let case = case(name);
-        let transcriber = Transcriber::load(&folder().join(name), precision).unwrap();
+        let transcriber = Transcriber::load(&committed().join(name), precision).unwrap();
         let greedy = Options {
             word_times: true,
             context: Context::Unpadded { margin: 0.5 },
