@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
+use rechka_serve::{Gateway, Probe};
 use rechka_types::{Kind, Partial, topics};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 /// A complete session of 2.5 s with two words.
@@ -243,6 +246,39 @@ async fn health_readiness_and_metrics_are_told() {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
     assert!(text.contains("rechka_acknowledgement_seconds_count 1\n"), "{text}");
+    served.stop().await;
+}
+
+struct Neighbour;
+
+impl Probe for Neighbour {
+    fn name(&self) -> &str {
+        "recogniser"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Err("its model is still being loaded".into())
+    }
+
+    fn metrics(&self, text: &mut String) {
+        text.push_str("recogniser_sessions 7\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_that_is_not_ready_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open_log(directory.path());
+    let gateway = Gateway::with_probes(log.clone(), config(), vec![Arc::new(Neighbour)]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let served = Served::serve(gateway, listener, log);
+    let (status, _, body) = served.get("/readyz").await;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["ready"]), (503, &json!(false)));
+    assert_eq!(body["checks"]["recogniser"], "its model is still being loaded");
+    assert_eq!(body["checks"]["log"], "ok");
+    let (_, _, metrics) = served.get("/metrics").await;
+    assert!(String::from_utf8(metrics).unwrap().ends_with("recogniser_sessions 7\n"));
     served.stop().await;
 }
 

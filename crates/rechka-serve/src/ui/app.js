@@ -239,6 +239,7 @@ function navigate() {
   $("live").hidden = Boolean(id);
   if (id) past.open(id);
   else past.close();
+  scrollTo(0, 0);
 }
 window.onhashchange = navigate;
 window.onbeforeunload = (event) => {

@@ -2,6 +2,8 @@
 
 /** A pause longer than this begins a new paragraph, in seconds. */
 const PARAGRAPH_PAUSE = 2.5;
+/** Segments after which a paragraph ends without a pause. */
+const PARAGRAPH_SEGMENTS = 12;
 /** Words less certain than this are marked. */
 const UNCERTAIN = 0.5;
 /** Paragraphs kept on a live page; older ones are with the session. */
@@ -70,7 +72,8 @@ export class Captions {
 
   /** The paragraph in which words that start at `start` belong. */
   paragraphAt(start) {
-    if (!this.paragraph || start - (this.spoken ?? start) > PARAGRAPH_PAUSE) {
+    const pause = start - (this.spoken ?? start);
+    if (!this.paragraph || pause > PARAGRAPH_PAUSE || this.paragraph.childElementCount > PARAGRAPH_SEGMENTS) {
       this.paragraph = element("p");
       this.paragraph.append(element("time", "stamp", clock(start)));
       this.place.append(this.paragraph);

@@ -121,8 +121,11 @@ export class PastSession {
 
   draw(session) {
     const header = element("header", "past-head");
+    const back = element("a", "back", "← Live captions");
+    back.href = "#/";
+    header.append(back);
     header.append(element("h2", "title", titleOf(session)));
-    const facts = [day(session.created), clock(session.seconds), session.transcripts.find(({ language }) => language)?.language, session.transcripts.at(-1)?.provenance?.model];
+    const facts = [day(session.created), clock(session.seconds), session.transcripts.find(({ language }) => language)?.language, session.transcripts.findLast(({ provenance }) => provenance)?.provenance.model];
     header.append(element("p", "facts", facts.filter((fact, i) => fact && !(i === 0 && !session.name)).join(" · ")));
 
     const downloads = element("p", "downloads");

@@ -65,7 +65,10 @@ impl Served {
     }
 
     pub async fn start_on(listener: TcpListener, log: Arc<dyn Log>, config: GatewayConfig) -> Self {
-        let gateway = Gateway::new(log.clone(), config).unwrap();
+        Self::serve(Gateway::new(log.clone(), config).unwrap(), listener, log)
+    }
+
+    pub fn serve(gateway: Gateway, listener: TcpListener, log: Arc<dyn Log>) -> Self {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
