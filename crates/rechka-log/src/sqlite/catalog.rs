@@ -43,6 +43,19 @@ pub(super) struct State {
 }
 
 impl PartitionState {
+    /// A partition that holds these offsets.
+    pub(super) fn new(id: i64, name: TopicPartition, cleanup: Cleanup, offsets: OffsetRange) -> Self {
+        Self {
+            id,
+            name,
+            cleanup,
+            state: Mutex::new(State {
+                offsets,
+                ..State::default()
+            }),
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,15 +187,12 @@ pub(super) fn load_partitions(
         if number as usize != partitions.len() {
             return Err(LogError::Corrupt(format!("topic {topic}: partition {number}")));
         }
-        partitions.push(Arc::new(PartitionState {
-            id: row.get(0)?,
-            name: TopicPartition::new(spec.name.clone(), number),
-            cleanup: spec.cleanup,
-            state: Mutex::new(State {
-                offsets: row.get(2)?..row.get(3)?,
-                ..State::default()
-            }),
-        }));
+        partitions.push(Arc::new(PartitionState::new(
+            row.get(0)?,
+            TopicPartition::new(spec.name.clone(), number),
+            spec.cleanup,
+            row.get(2)?..row.get(3)?,
+        )));
     }
     Ok(partitions)
 }

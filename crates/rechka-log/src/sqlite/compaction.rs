@@ -21,7 +21,7 @@ use super::{
     shared::{Role, Shared},
     store::StoredBatch,
 };
-use crate::{BatchBuilder, Cleanup, Offset, OffsetRange, RecordRef, Result};
+use crate::{BatchBuilder, Cleanup, MAX_BATCH_BYTES, Offset, OffsetRange, RecordRef, Result};
 
 /// Stored bytes that must have come before a partition is worth another look.
 const LEAST_DIRTY: u64 = 4 << 20;
@@ -90,6 +90,10 @@ fn compact(shared: &Shared, partition: &Arc<PartitionState>, tombstone_age: Dura
             .change(Change::Replace(Arc::clone(partition), replacement))
     };
     walk(shared, partition, offsets.start..last_batch, |stored| {
+        // The builder's bound on a batch is never reached: twice this is well below it.
+        if run.builder.bytes() + stored.batch.bytes() > MAX_BATCH_BYTES / 2 {
+            replace(&mut run)?;
+        }
         run.add(&stored, kept)?;
         if run.builder.bytes() >= BATCH_BYTES {
             replace(&mut run)?;

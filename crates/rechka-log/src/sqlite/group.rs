@@ -161,7 +161,9 @@ impl Commit {
         let mut state = self.group.lock();
         state.assignment.end_commit(self.numbers());
         // Somebody's patience may have ended while the commit was written.
-        state.wake();
+        if state.assignment.next_expiry().is_some() {
+            state.wake();
+        }
     }
 
     fn numbers(&self) -> impl Iterator<Item = Partition> + Clone {

@@ -238,3 +238,99 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc::{self, RecvTimeoutError},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{BatchBuilder, Cleanup, TopicPartition};
+
+    fn transaction(bytes: usize) -> Transaction {
+        let mut builder = BatchBuilder::new();
+        builder.push(None, &vec![1; bytes], 0, &[]).unwrap();
+        let batch = builder.finish();
+        let part = Part {
+            partition: Arc::new(PartitionState::new(
+                1,
+                TopicPartition::new("t", 0),
+                Cleanup::Delete,
+                0..0,
+            )),
+            max_timestamp: 0,
+            blob: Blob::compress(&batch).unwrap(),
+            batch,
+        };
+        Transaction {
+            parts: vec![part],
+            commit: None,
+            answer: Answer::Append(oneshot::channel().0),
+        }
+    }
+
+    #[test]
+    fn a_producer_waits_until_there_is_room() {
+        let queue = Queue::new(10_000);
+        // Larger than the bound, but alone.
+        queue.push(transaction(20_000)).unwrap();
+        thread::scope(|scope| {
+            let (sender, pushed) = mpsc::channel();
+            let queue = &queue;
+            scope.spawn(move || {
+                queue.push(transaction(100)).unwrap();
+                sender.send(()).unwrap();
+            });
+            assert_eq!(
+                pushed.recv_timeout(Duration::from_millis(50)),
+                Err(RecvTimeoutError::Timeout)
+            );
+            let Work::Commit(group) = queue.take(None) else {
+                panic!("no transaction");
+            };
+            assert!(pushed.try_recv().is_err(), "what is being written still counts");
+            queue.release(Queue::bytes_of(&group));
+            pushed.recv().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_closed_queue_refuses_and_wakes_those_who_wait() {
+        let queue = Queue::new(10);
+        queue.push(transaction(100)).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.push(transaction(100)));
+            thread::sleep(Duration::from_millis(20));
+            queue.close();
+            assert!(matches!(waiting.join().unwrap(), Err(LogError::Closed)));
+        });
+        assert!(matches!(queue.take(None), Work::Commit(group) if group.len() == 1));
+        assert!(matches!(queue.take(None), Work::Closed));
+        assert!(matches!(queue.change(Change::Maintain), Err(LogError::Closed)));
+    }
+
+    #[test]
+    fn changes_and_transactions_keep_their_order() {
+        let queue = Queue::new(1 << 20);
+        thread::scope(|scope| {
+            queue.push(transaction(1)).unwrap();
+            queue.push(transaction(2)).unwrap();
+            let change = scope.spawn(|| queue.change(Change::Maintain));
+            while queue.lock().waiting.len() < 3 {
+                thread::yield_now();
+            }
+            queue.push(transaction(3)).unwrap();
+            assert!(matches!(queue.take(None), Work::Commit(group) if group.len() == 2));
+            let Work::Change(Change::Maintain, answer) = queue.take(None) else {
+                panic!("no change");
+            };
+            answer.send(Ok(())).unwrap();
+            change.join().unwrap().unwrap();
+            assert!(matches!(queue.take(None), Work::Commit(group) if group.len() == 1));
+            assert!(matches!(queue.take(Some(Instant::now())), Work::Idle));
+        });
+    }
+}

@@ -74,12 +74,12 @@ impl Writer {
         let _abandon = Abandon(queue);
         let mut next_maintenance = Instant::now() + self.options.maintenance_interval;
         loop {
-            let work = if self.maintenance.has_more() && self.broken.is_none() {
-                queue.take(Some(Instant::now()))
-            } else {
-                queue.take(Some(next_maintenance))
+            let deadline = match &self.broken {
+                Some(_) => None,
+                None if self.maintenance.has_more() => Some(Instant::now()),
+                None => Some(next_maintenance),
             };
-            match work {
+            match queue.take(deadline) {
                 Work::Commit(group) => {
                     let bytes = Queue::bytes_of(&group);
                     self.commit(group);
@@ -100,11 +100,8 @@ impl Writer {
                 self.maintenance.schedule(catalog);
             }
             // In small steps, between the groups. A failure (a full disk) is not a producer's: the next turn tries again.
-            if self.maintenance.has_more() {
-                let result = self.maintain_step();
-                if result.is_err() {
-                    self.maintenance.give_up();
-                }
+            if self.maintenance.has_more() && self.maintain_step().is_err() {
+                self.maintenance.give_up();
             }
         }
         // So that the file alone is the log when nobody has it open. If it fails, the WAL keeps it.
@@ -193,14 +190,14 @@ impl Writer {
             .and_then(|()| change(self));
         let result = result.and_then(|value| match self.connection.execute_batch("COMMIT") {
             Ok(()) => Ok(value),
-            Err(error) => {
-                if leaves_doubt(&error) {
-                    self.broken = Some(LogError::Storage(format!(
-                        "writing to the disk failed ({error}): nothing more is written until the log is opened again"
-                    )));
-                }
-                Err(error.into())
+            Err(error) if leaves_doubt(&error) => {
+                let broken = LogError::Storage(format!(
+                    "writing to the disk failed ({error}): nothing more is written until the log is opened again"
+                ));
+                self.broken = Some(broken.clone());
+                Err(broken)
             }
+            Err(error) => Err(error.into()),
         });
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")

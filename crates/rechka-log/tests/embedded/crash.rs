@@ -8,7 +8,7 @@ use std::{
 
 use rechka_log::{Append, Epoch, Event, Log, Membership, SqliteLog, TopicSpec};
 
-use crate::{append, at, batch, child, child_directory, texts};
+use crate::{append, at, batch, child, child_directory, noise, texts, with_topic};
 
 const KILLS: u32 = 12;
 
@@ -121,4 +121,57 @@ fn everything_acknowledged_survives_a_kill_and_nothing_half_does() {
             assert_eq!(out, copied);
         }
     }
+}
+
+/// Appends until the process may write no larger file, and goes on for a while.
+fn write_beyond_the_limit(directory: &std::path::Path) {
+    let log = with_topic(directory);
+    for number in 0..60_u64 {
+        let text: String = noise(number, 300_000)
+            .iter()
+            .map(|byte| char::from(b'!' + byte % 90))
+            .collect();
+        match append(&log, at("t", 0), batch([&text])) {
+            Ok(_) => println!("appended {number}"),
+            Err(error) => println!("failed {number} {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_write_error_fails_the_append_and_nothing_that_failed_appears() {
+    let name = "crash::a_write_error_fails_the_append_and_nothing_that_failed_appears";
+    if let Some(directory) = child_directory() {
+        return write_beyond_the_limit(&directory);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // With SIGXFSZ ignored, a write beyond the limit is an error like any other of the disk.
+    let output = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 8192; exec \"$0\" --exact \"$1\" --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env("RECHKA_LOG_TEST_CHILD", directory.path())
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers = |what| {
+        let lines = output.lines().filter_map(move |line| line.split_once(what));
+        lines
+            .map(|(_, rest)| rest.split(' ').next().unwrap().parse::<u64>().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (appended, failed) = (numbers("appended "), numbers("failed "));
+    assert!(!appended.is_empty() && !failed.is_empty(), "{output}");
+    assert_eq!(appended.len() + failed.len(), 60);
+    let log = SqliteLog::open(directory.path()).unwrap();
+    let texts = texts(&log, &at("t", 0));
+    let expected = appended.iter().map(|number| {
+        let noise = noise(*number, 300_000).into_iter();
+        noise.map(|byte| char::from(b'!' + byte % 90)).collect::<String>()
+    });
+    assert!(texts == expected.collect::<Vec<_>>());
+    append(&log, at("t", 0), batch(["works again"])).unwrap();
 }
