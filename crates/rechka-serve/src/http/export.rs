@@ -1,10 +1,9 @@
 //! Text as files.
-use std::fmt::Write;
-
 use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use rechka_speech::{Segment, Word, text::Transcription, whisper::Task};
 use rechka_types::{Kind, Transcript};
 
 use crate::transcripts::Summary;
@@ -51,14 +50,11 @@ impl Format {
 
 /// A session's text as a file to keep.
 pub(crate) fn download(format: Format, summary: &Summary, segments: &[Transcript]) -> Response {
-    let speech = segments
-        .iter()
-        .filter(|segment| segment.kind == Kind::Speech && !segment.text.trim().is_empty());
     let text = match format {
-        Format::Srt => srt(speech),
-        Format::Vtt => vtt(speech),
-        Format::Txt => speech.fold(String::new(), |text, segment| text + segment.text.trim() + "\n"),
-        // Strings, numbers and structs always have a JSON form.
+        Format::Srt => transcription(summary, segments).to_srt(),
+        Format::Vtt => transcription(summary, segments).to_vtt(),
+        Format::Txt => transcription(summary, segments).to_txt(),
+        // The records as they are, with their provenance. Strings, numbers and structs always have a JSON form.
         Format::Json => serde_json::to_string_pretty(segments).unwrap_or_default(),
     };
     let disposition = format!("attachment; filename=\"{}\"", file_name(summary, format.suffix()));
@@ -67,6 +63,38 @@ pub(crate) fn download(format: Format, summary: &Summary, segments: &[Transcript
         (header::CONTENT_DISPOSITION, disposition),
     ];
     (headers, text).into_response()
+}
+
+/// The speech of a session, for writing subtitles: what a decoder would say beyond text and times is not in the log, nor in subtitles.
+fn transcription(summary: &Summary, segments: &[Transcript]) -> Transcription {
+    let speech = segments.iter().filter(|segment| segment.kind == Kind::Speech);
+    let language = segments.iter().find_map(|segment| segment.language.clone());
+    Transcription {
+        task: Task::Transcribe,
+        language: language.unwrap_or_default(),
+        duration: summary.seconds,
+        segments: speech.map(segment).collect(),
+    }
+}
+
+fn segment(transcript: &Transcript) -> Segment {
+    let words = transcript.words.iter().map(|word| Word {
+        word: word.word.clone(),
+        start: word.start,
+        end: word.end,
+        probability: word.probability,
+    });
+    Segment {
+        start: transcript.start,
+        end: transcript.end,
+        text: transcript.text.clone(),
+        tokens: Vec::new(),
+        temperature: 0.0,
+        avg_logprob: 0.0,
+        compression_ratio: 0.0,
+        no_speech_prob: 0.0,
+        words: words.collect(),
+    }
 }
 
 /// A name for a session's file: its title's, or its own, of harmless characters.
@@ -78,44 +106,4 @@ pub(crate) fn file_name(summary: &Summary, suffix: &str) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' });
     let stem: String = harmless.take(80).collect();
     format!("{}.{suffix}", if stem.is_empty() { "session" } else { &stem })
-}
-
-fn srt<'a>(speech: impl Iterator<Item = &'a Transcript>) -> String {
-    let mut text = String::new();
-    for (number, segment) in speech.enumerate() {
-        let (start, end) = (time(segment.start, ','), time(segment.end, ','));
-        // Writing to a string can't fail.
-        let _ = write!(
-            text,
-            "{}\n{start} --> {end}\n{}\n\n",
-            number + 1,
-            one_line(&segment.text)
-        );
-    }
-    text
-}
-
-fn vtt<'a>(speech: impl Iterator<Item = &'a Transcript>) -> String {
-    let mut text = String::from("WEBVTT\n\n");
-    for segment in speech {
-        let (start, end) = (time(segment.start, '.'), time(segment.end, '.'));
-        let escaped = one_line(&segment.text)
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(text, "{start} --> {end}\n{escaped}\n\n");
-    }
-    text
-}
-
-/// An empty line would end the cue.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn time(seconds: f64, point: char) -> String {
-    let milliseconds = (seconds.max(0.0) * 1000.0).round() as u64;
-    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{hours:02}:{minutes:02}:{seconds:02}{point}{rest:03}")
 }
