@@ -88,13 +88,10 @@ pub(super) fn decompress(codec: i64, checksum: u32, bytes: usize, data: &[u8]) -
     }
     let encoded = match codec {
         0 => Bytes::copy_from_slice(data),
-        1 => {
-            let mut encoded = vec![0; bytes];
-            match lz4_flex::block::decompress_into(data, &mut encoded) {
-                Ok(length) if length == bytes => encoded.into(),
-                _ => return Err(corrupt("it does not decompress")),
-            }
-        }
+        1 => match lz4_flex::block::decompress(data, bytes) {
+            Ok(encoded) => encoded.into(),
+            Err(_) => return Err(corrupt("it does not decompress")),
+        },
         _ => return Err(corrupt("unknown codec")),
     };
     if encoded.len() != bytes {

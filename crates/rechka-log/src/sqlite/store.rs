@@ -158,7 +158,7 @@ fn stored_batch(row: &Row<'_>) -> Result<StoredBatch> {
                 && deltas.last().is_some_and(|last| Offset::from(*last) < span)
         }
     };
-    if !sound {
+    if !sound || batch.is_empty() {
         return Err(place(LogError::Corrupt(
             "the offsets do not fit the records".to_owned(),
         )));

@@ -1,5 +1,6 @@
 //! What lies where the log should be.
 use std::{
+    collections::HashSet,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
 };
@@ -125,6 +126,60 @@ fn a_damaged_blob_is_an_error_that_names_its_place_and_the_rest_is_readable() {
     );
     let mut reader = log.read(vec![(at("t", 0), 2)]).unwrap();
     assert!(reader.poll(std::time::Duration::ZERO).unwrap().is_some());
+}
+
+#[test]
+fn a_file_with_random_damage_gives_errors_or_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = with_topic(directory.path());
+    let mut originals = HashSet::new();
+    for number in 0..10 {
+        let values = [noise(number, 3000), b"text ".repeat(100 + number as usize)];
+        append(&log, at("t", (number % 2) as u32), batch(&values)).unwrap();
+        originals.extend(values);
+    }
+    drop(log);
+    let whole = fs::read(directory.path().join("log.sqlite")).unwrap();
+    let mut state = 1_u64;
+    let mut random = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % bound
+    };
+    let mut noticed = 0;
+    for _ in 0..150 {
+        let mut bytes = whole.clone();
+        for _ in 0..1 + random(20) {
+            let page = random(bytes.len() / 4096) * 4096;
+            // The beginnings and ends of pages are where SQLite's structures lie.
+            let place = page
+                + if random(2) == 0 {
+                    random(120)
+                } else {
+                    4095 - random(200)
+                };
+            bytes[place] = random(256) as u8;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("log.sqlite"), bytes).unwrap();
+        let read = || -> rechka_log::Result<()> {
+            let log = SqliteLog::open(directory.path())?;
+            for topic in log.topics()? {
+                for partition in 0..topic.partitions {
+                    let partition = at(&topic.name, partition);
+                    log.offset_at(&partition, 0)?;
+                    let mut reader = log.read(vec![(partition, 0)])?;
+                    while let Some(fetched) = reader.poll(std::time::Duration::ZERO)? {
+                        for record in fetched.batch.iter() {
+                            assert!(originals.contains(record.value));
+                        }
+                    }
+                }
+            }
+            Ok(())
+        };
+        noticed += usize::from(read().is_err());
+    }
+    assert!(noticed > 20, "only {noticed} of 150 damaged files gave an error");
 }
 
 #[test]
