@@ -1,8 +1,13 @@
 //! Accepting connections: a bounded number, none of them idle in its first words.
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, response::Response};
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, StatusCode, header},
+    response::Response,
+};
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -85,17 +90,19 @@ async fn connection(socket: TcpStream, routes: Router, place: OwnedSemaphorePerm
 
 /// All places are taken: says so to whatever is asked first.
 async fn full(socket: TcpStream) {
-    let refuse = hyper::service::service_fn(async |_| {
-        let mut response = Response::new(Body::from("all connections are in use: try again in a while\n"));
-        *response.status_mut() = axum::http::StatusCode::TOO_MANY_REQUESTS;
-        let retry = axum::http::HeaderValue::from_static("10");
-        response.headers_mut().insert(axum::http::header::RETRY_AFTER, retry);
-        Ok::<_, Infallible>(response)
-    });
     let answer = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(1))
         .keep_alive(false)
-        .serve_connection(TokioIo::new(socket), refuse);
+        .serve_connection(TokioIo::new(socket), hyper::service::service_fn(come_back_later));
     let _ = tokio::time::timeout(Duration::from_secs(2), answer).await;
+}
+
+async fn come_back_later(_: Request<Incoming>) -> Result<Response, Infallible> {
+    let mut response = Response::new(Body::from("all connections are in use: try again in a while\n"));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    Ok(response)
 }
