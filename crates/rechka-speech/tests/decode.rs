@@ -176,6 +176,28 @@ fn a_file_that_was_cut_off_gives_what_is_there_and_says_where_it_ends() {
 }
 
 #[test]
+fn a_damaged_packet_becomes_silence_of_its_length_and_an_error() {
+    let mut bytes = std::fs::read(fixture("flac.mkv")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40].fill(0x55);
+    let (audio, errors) = read(AudioFile::from_bytes(bytes).unwrap());
+    assert!(
+        (9_500..9_700).contains(&audio.len()),
+        "{} samples, {errors:?}",
+        audio.len()
+    );
+    let [AudioError::Broken { at, .. }] = errors[..] else {
+        panic!("{errors:?}")
+    };
+    assert!((0.15..0.45).contains(&at), "{at}");
+    let tone = tone();
+    for range in [500..2_500, 7_000..9_000] {
+        let off = range.map(|n| (audio[n] - tone[n]).abs()).fold(0.0, f32::max);
+        assert!(off < 0.01, "off by {off}");
+    }
+}
+
+#[test]
 fn what_is_no_audio_is_refused_with_the_formats_that_are_known() {
     for bytes in [b"".to_vec(), b"Dear diary, ".repeat(500), vec![0; 100_000]] {
         let error = AudioFile::from_bytes(bytes).err().unwrap();

@@ -26,10 +26,10 @@ use symphonia::core::units::{Duration, TimeBase};
 
 /// Frames that every AAC-LC decoder gives before the first that was put in: the overlap of its first block.
 const AAC_WARM_UP: usize = 1_024;
-/// The longest silence that stands for a broken packet, in seconds; no codec packs more.
-const LONGEST_GAP: f64 = 2.0;
-/// After so many errors in a row without a packet a file is given up.
-const LAST_ERROR: u32 = 16;
+/// The longest silence that stands for packets that are broken in a row, in seconds.
+const LONGEST_GAP: f64 = 10.0;
+/// After so many packets in a row without a sound a file is given up: a small one can claim billions of them.
+const MOST_FRUITLESS: u32 = 1_000;
 /// A file that is shorter than its header says by this many seconds is cut off; less is a matter of rounding.
 const SHORTFALL: f64 = 0.1;
 
@@ -55,7 +55,14 @@ pub struct AudioFile {
     duration: Option<f64>,
     /// Samples that were given out.
     given: u64,
-    errors_in_a_row: u32,
+    /// Packets and errors in a row without a sound.
+    fruitless: u32,
+    /// Seconds of the last packet that could be decoded.
+    last_packet: f64,
+    /// Seconds of silence that stand for broken packets in a row; None after a sound.
+    gap: Option<f64>,
+    /// An error to be told after the samples before it.
+    damage: Option<AudioError>,
     ending: Option<Ending>,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -89,7 +96,9 @@ impl AudioFile {
         }
         let whole = Self::from_source(Box::new(File::open(path).map_err(failed)?));
         match whole {
-            Err(AudioError::CutOff { .. }) => Self::from_reader(File::open(path).map_err(failed)?),
+            Err(AudioError::CutOff { .. } | AudioError::Unreadable(_)) => {
+                Self::from_reader(File::open(path).map_err(failed)?)
+            }
             whole => whole,
         }
     }
@@ -104,7 +113,7 @@ impl AudioFile {
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Self, AudioError> {
         let bytes: Arc<[u8]> = bytes.into();
         match Self::from_source(Box::new(Cursor::new(bytes.clone()))) {
-            Err(AudioError::CutOff { .. }) => Self::from_reader(Cursor::new(bytes)),
+            Err(AudioError::CutOff { .. } | AudioError::Unreadable(_)) => Self::from_reader(Cursor::new(bytes)),
             whole => whole,
         }
     }
@@ -135,7 +144,10 @@ impl AudioFile {
             rate,
             duration,
             given: 0,
-            errors_in_a_row: 0,
+            fruitless: 0,
+            last_packet: 0.0,
+            gap: None,
+            damage: None,
             ending: None,
             interleaved: Vec::new(),
             mono: Vec::new(),
@@ -155,14 +167,14 @@ impl AudioFile {
     /// Reads on until there are samples, an error, or the end.
     fn read(&mut self) -> Option<Result<Vec<f32>, AudioError>> {
         let mut samples = Vec::new();
-        while samples.is_empty() && self.ending.is_none() {
+        while samples.is_empty() && self.damage.is_none() && self.ending.is_none() {
             match guarded(|| self.format.next_packet()) {
-                Ok(Some(packet)) if packet.track_id == self.track.id => {
-                    if let Err(error) = self.decode(&packet, &mut samples) {
-                        return Some(Err(error));
+                Ok(Some(packet)) => {
+                    self.fruitless += 1;
+                    if packet.track_id == self.track.id {
+                        self.decode(&packet, &mut samples);
                     }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => self.end(None, &mut samples),
                 Err(Error::ResetRequired) => {
                     if let Err(error) = self.change_track() {
@@ -171,26 +183,28 @@ impl AudioFile {
                 }
                 // Whether that was too early, the duration tells.
                 Err(Error::IoError(source)) if source.kind() == ErrorKind::UnexpectedEof => {
-                    self.end(None, &mut samples)
+                    self.end(None, &mut samples);
                 }
                 Err(Error::IoError(source)) => {
                     let at = self.seconds_read();
                     self.end(Some(AudioError::Read { at, source }), &mut samples);
                 }
-                Err(error) if self.errors_in_a_row < LAST_ERROR => {
-                    if let Some(error) = self.broken(error) {
-                        return Some(Err(error));
-                    }
-                }
                 Err(error) => {
-                    let error = AudioError::Unreadable(error.to_string());
-                    self.end(Some(error), &mut samples);
+                    self.fruitless += 1;
+                    self.report(&error);
                 }
+            }
+            if self.fruitless > MOST_FRUITLESS && self.ending.is_none() {
+                let reason = format!("nothing to hear in {MOST_FRUITLESS} packets");
+                self.end(Some(AudioError::Unreadable(reason)), &mut samples);
             }
         }
         if !samples.is_empty() {
             self.given += samples.len() as u64;
             return Some(Ok(samples));
+        }
+        if let Some(error) = self.damage.take() {
+            return Some(Err(error));
         }
         match self.ending.replace(Ending::Done) {
             Some(Ending::Error(error)) => Some(Err(error)),
@@ -198,8 +212,8 @@ impl AudioFile {
         }
     }
 
-    /// Decodes a packet; of an unreadable one the first in a row is an error.
-    fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) -> Result<(), AudioError> {
+    /// Decodes a packet; silence stands for an unreadable one.
+    fn decode(&mut self, packet: &Packet, samples: &mut Vec<f32>) {
         let decoded = guarded(|| {
             let buffer = self.track.decoder.decode(packet)?;
             mean_of_channels(&buffer, &mut self.interleaved, &mut self.mono);
@@ -207,35 +221,45 @@ impl AudioFile {
         });
         match decoded {
             Ok(rate) => {
-                self.errors_in_a_row = 0;
                 if rate != self.rate {
-                    let resampler = std::mem::replace(&mut self.resampler, Resampler::new(rate)?);
-                    resampler.finish(samples);
+                    match Resampler::new(rate) {
+                        Ok(next) => std::mem::replace(&mut self.resampler, next).finish(samples),
+                        Err(error) => return self.end(Some(error), samples),
+                    }
                     self.rate = rate;
+                }
+                if !self.mono.is_empty() {
+                    (self.fruitless, self.gap) = (0, None);
+                    self.last_packet = self.mono.len() as f64 / f64::from(rate);
                 }
                 let lead = self.track.lead(packet, rate, self.mono.len());
                 self.resampler.push(&self.mono[lead..], samples);
-                Ok(())
             }
             Err(error) => {
-                let seconds = self.track.seconds(packet).min(LONGEST_GAP);
+                self.report(&error);
+                let gap = self.gap.get_or_insert_default();
+                let seconds = self
+                    .track
+                    .seconds(packet)
+                    .unwrap_or(self.last_packet)
+                    .min(LONGEST_GAP - *gap);
+                *gap += seconds;
                 self.mono.clear();
-                self.mono.resize((seconds * f64::from(self.rate)) as usize, 0.0);
-                let error = self.broken(error);
+                self.mono.resize((seconds * f64::from(self.rate)).round() as usize, 0.0);
                 self.resampler.push(&self.mono, samples);
-                error.map_or(Ok(()), Err)
             }
         }
     }
 
-    /// Counts an error; the first in a row is reported.
-    fn broken(&mut self, error: Error) -> Option<AudioError> {
-        self.errors_in_a_row += 1;
-        let first = self.errors_in_a_row == 1;
-        first.then(|| AudioError::Broken {
-            at: self.seconds_read(),
-            reason: error.to_string(),
-        })
+    /// Of errors in a row the first is told.
+    fn report(&mut self, error: &Error) {
+        if self.gap.is_none() {
+            self.gap = Some(0.0);
+            self.damage = Some(AudioError::Broken {
+                at: self.seconds_read(),
+                reason: error.to_string(),
+            });
+        }
     }
 
     /// A chained file goes on with another track.
@@ -299,10 +323,10 @@ impl AudioTrack {
         })
     }
 
-    /// How long a packet lasts, in seconds; 0 if nobody says.
-    fn seconds(&self, packet: &Packet) -> f64 {
-        self.time_base
-            .map_or(0.0, |base| base.calc_duration_saturating(packet.dur).as_secs_f64())
+    /// How long a packet lasts, in seconds, if the file says it.
+    fn seconds(&self, packet: &Packet) -> Option<f64> {
+        let seconds = self.time_base?.calc_duration(packet.dur)?.as_secs_f64();
+        (seconds > 0.0).then_some(seconds)
     }
 
     /// How many of a packet's `decoded` frames sound before the track starts: the encoder needed them to warm up, and
