@@ -158,7 +158,14 @@ fn a_wav_that_was_written_to_a_pipe_is_read_to_its_end() {
 
 #[test]
 fn a_file_that_was_cut_off_gives_what_is_there_and_says_where_it_ends() {
-    for name in ["pcm_s16.wav", "mulaw.wav", "tone.mp3", "flac.mkv", "opus.webm"] {
+    for name in [
+        "pcm_s16.wav",
+        "mulaw.wav",
+        "tone.mp3",
+        "faststart.m4a",
+        "flac.mkv",
+        "opus.webm",
+    ] {
         let mut bytes = std::fs::read(fixture(name)).unwrap();
         bytes.truncate(bytes.len() * 6 / 10);
         let file = AudioFile::from_bytes(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -3,7 +3,6 @@
 //! symphonia finds out the format, takes it apart and decodes it; Opus has its own decoder beside it. A file is never
 //! in memory as a whole. What is broken costs what is broken: a packet that can't be decoded becomes silence
 //! of its length, so that the times of all that follows stay right, and an error that names the place; reading goes on.
-//! Only an M4A file that is cut off is lost as a whole: symphonia 0.6 finds no packet in it.
 use super::opus::Opus;
 use super::pcm::within_full_scale;
 use super::{AudioError, Resampler, SAMPLE_RATE};
@@ -53,6 +52,8 @@ pub struct AudioFile {
     resampler: Resampler,
     rate: u32,
     duration: Option<f64>,
+    /// The first item, if it was read already.
+    first: Option<Result<Vec<f32>, AudioError>>,
     /// Samples that were given out.
     given: u64,
     /// Packets and errors in a row without a sound.
@@ -95,12 +96,7 @@ impl AudioFile {
             return Err(failed(ErrorKind::IsADirectory.into()));
         }
         let whole = Self::from_source(Box::new(File::open(path).map_err(failed)?));
-        match whole {
-            Err(AudioError::CutOff { .. } | AudioError::Unreadable(_)) => {
-                Self::from_reader(File::open(path).map_err(failed)?)
-            }
-            whole => whole,
-        }
+        Self::or_without_seeking(whole, || Self::from_reader(File::open(path).map_err(failed)?))
     }
 
     /// Reads a stream that can't be sought in, such as standard input. M4A files whose index is at their end can't be
@@ -112,14 +108,28 @@ impl AudioFile {
     /// Reads a file that is in memory.
     pub fn from_bytes(bytes: impl Into<Arc<[u8]>>) -> Result<Self, AudioError> {
         let bytes: Arc<[u8]> = bytes.into();
-        match Self::from_source(Box::new(Cursor::new(bytes.clone()))) {
-            Err(AudioError::CutOff { .. } | AudioError::Unreadable(_)) => Self::from_reader(Cursor::new(bytes)),
-            whole => whole,
+        let whole = Self::from_source(Box::new(Cursor::new(bytes.clone())));
+        Self::or_without_seeking(whole, || Self::from_reader(Cursor::new(bytes)))
+    }
+
+    /// A file that is cut off may fail at once because its end was looked for. Read without seeking it gives what is
+    /// there.
+    fn or_without_seeking(
+        whole: Result<Self, AudioError>,
+        again: impl FnOnce() -> Result<Self, AudioError>,
+    ) -> Result<Self, AudioError> {
+        let mut whole = match whole {
+            Err(AudioError::CutOff { .. } | AudioError::Unreadable(_)) => return again(),
+            whole => whole?,
+        };
+        whole.first = whole.read();
+        match &whole.first {
+            Some(Err(_)) => again().or(Ok(whole)),
+            _ => Ok(whole),
         }
     }
 
-    /// Finds out what the source holds. A file that is cut off may fail here, because its end was looked for; read
-    /// without seeking it gives what is there.
+    /// Finds out what the source holds.
     fn from_source(source: Box<dyn MediaSource>) -> Result<Self, AudioError> {
         let stream = MediaSourceStream::new(source, Default::default());
         let (hint, options, metadata) = (Hint::new(), FormatOptions::default(), MetadataOptions::default());
@@ -143,6 +153,7 @@ impl AudioFile {
             resampler: Resampler::new(rate)?,
             rate,
             duration,
+            first: None,
             given: 0,
             fruitless: 0,
             last_packet: 0.0,
@@ -200,7 +211,6 @@ impl AudioFile {
             }
         }
         if !samples.is_empty() {
-            self.given += samples.len() as u64;
             return Some(Ok(samples));
         }
         if let Some(error) = self.damage.take() {
@@ -294,7 +304,11 @@ impl Iterator for AudioFile {
     type Item = Result<Vec<f32>, AudioError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.read()
+        let item = self.first.take().or_else(|| self.read());
+        if let Some(Ok(samples)) = &item {
+            self.given += samples.len() as u64;
+        }
+        item
     }
 }
 
