@@ -145,3 +145,28 @@ impl Watcher {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_carries_the_bell_to_the_sleepers() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bell = Bell::new(directory.path()).unwrap();
+        let sleepers = Arc::new(Sleepers::default());
+        let signal = Arc::new(Signal::default());
+        sleepers.add(&signal);
+        let watcher = Watcher::start(directory.path(), Arc::clone(&sleepers)).unwrap();
+        assert!(!signal.wait(Some(Instant::now())), "nothing has rung yet");
+        for _ in 0..3 {
+            signal.clear();
+            bell.ring();
+            // Nothing else raises it: without the kernel's message this waits in vain.
+            assert!(signal.wait(Some(Instant::now() + Duration::from_secs(60))));
+        }
+        drop(watcher);
+    }
+}
