@@ -11,8 +11,8 @@ macro_rules! files {
     ($($name:literal)*) => { [$(($name, include_bytes!(concat!("../../../models/digits/", $name)).as_slice())),*] };
 }
 
-const FILES: [(&str, &[u8]); 5] =
-    files!["config.json" "generation_config.json" "preprocessor_config.json" "tokenizer.json" "model.safetensors"];
+const FILES: [(&str, &[u8]); 6] = files!["config.json" "generation_config.json" "live.json"
+    "preprocessor_config.json" "tokenizer.json" "model.safetensors"];
 
 /// The folder that the model is unpacked in: below the user's cache, named after its content.
 pub fn folder() -> Result<PathBuf> {

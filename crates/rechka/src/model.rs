@@ -3,7 +3,11 @@ use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use rechka_speech::whisper::{Hub, Precision, Transcriber};
+use rechka_speech::{
+    audio::SAMPLE_RATE,
+    live::{self, RecordingConfig},
+    whisper::{Hub, Precision, Transcriber},
+};
 use ring::digest::{Context as Digest, SHA256};
 
 use crate::{
@@ -19,6 +23,10 @@ pub struct LoadedModel {
     pub version: String,
     /// The model, shared by all sessions.
     pub transcriber: Arc<Transcriber>,
+    /// How it recognises live speech.
+    pub live: live::Config,
+    /// How it recognises recordings.
+    pub recording: RecordingConfig,
 }
 
 impl ModelArgs {
@@ -42,7 +50,10 @@ impl ModelArgs {
         };
         let transcriber =
             Transcriber::load(&folder, precision).with_context(|| format!("loading the model {:?}", self.model))?;
+        let window = transcriber.window() as f64 / f64::from(SAMPLE_RATE);
         Ok(LoadedModel {
+            live: live::Config::for_model(&folder, window)?,
+            recording: RecordingConfig::for_model(&folder, window)?,
             name: self.model.clone(),
             version: version(&folder).with_context(|| format!("reading the weights in {}", folder.display()))?,
             transcriber: Arc::new(transcriber),

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use rechka_engine::{Config, Metrics, Recogniser};
 use rechka_log::Log;
 use rechka_serve::{Gateway, GatewayConfig, Probe};
-use rechka_speech::live;
 use tokio::net::TcpListener;
 
 use crate::model::LoadedModel;
@@ -36,7 +35,7 @@ impl Node {
             format!("listening on {listen} (is it taken? another address: --listen 127.0.0.1:9000)")
         })?;
         let address = listener.local_addr()?;
-        let mut live = live::Config::new(model.transcriber.window() as f64 / 16_000.0);
+        let mut live = model.live;
         live.options.language.clone_from(&language);
         live.last_options.language = language;
         let config = Config::new(&model.name, &model.version, live);

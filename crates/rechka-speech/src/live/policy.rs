@@ -15,7 +15,8 @@ use super::words::{key, same};
 use crate::transcript::Word;
 
 /// When words become final.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// What two hypotheses in a row agree on is final. Right for every model.
     #[default]

@@ -2,9 +2,9 @@
 //!
 //! Nobody waits for captions, so there are no ticks. Speech is gathered into windows as long as the model takes, cut where
 //! it is quietest, and the windows are decoded in batches. Silence is never decoded.
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
-use super::{VoiceActivity, tape::Tape, words::append_prompt};
+use super::{VoiceActivity, config::Settings, tape::Tape, words::append_prompt};
 use crate::{
     audio::VadEvent,
     transcript::Segment,
@@ -47,6 +47,16 @@ impl RecordingConfig {
             prompt_characters: 0,
             options,
         }
+    }
+
+    /// The settings for the checkpoint in `folder`, whose window is `window` seconds. Its file `live.json`, if it has one,
+    /// may say that the model hears shorter windows better.
+    ///
+    /// # Errors
+    /// The file can't be read, or is not such a file.
+    pub fn for_model(folder: &Path, window: f64) -> Result<Self, WhisperError> {
+        let wanted = Settings::read(folder)?.window;
+        Ok(RecordingConfig::new(wanted.map_or(window, |wanted| wanted.min(window))))
     }
 }
 

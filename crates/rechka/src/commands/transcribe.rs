@@ -12,13 +12,16 @@ use anyhow::{Context, Result, bail, ensure};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rechka_speech::{
     Segment,
-    audio::{AudioFile, SAMPLE_RATE, Vad, VadOptions},
-    live::{Recording, RecordingConfig},
+    audio::{AudioFile, Vad, VadOptions},
+    live::Recording,
     text::Transcription,
-    whisper::{Task, Transcriber},
+    whisper::Task,
 };
 
-use crate::cli::{TaskArg, TextFormat, Transcribe};
+use crate::{
+    cli::{TaskArg, TextFormat, Transcribe},
+    model::LoadedModel,
+};
 
 /// Transcribes all files; the readable ones even when others are not.
 pub fn run(arguments: &Transcribe) -> Result<()> {
@@ -33,7 +36,7 @@ pub fn run(arguments: &Transcribe) -> Result<()> {
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some((input, output)) = next else { break failed };
-                if let Err(error) = transcribe(&model.transcriber, arguments, input, output.as_deref(), &bars) {
+                if let Err(error) = transcribe(&model, arguments, input, output.as_deref(), &bars) {
                     failed += 1;
                     bars.suspend(|| eprintln!("rechka: {}: {error:#}", input.display()));
                 }
@@ -84,7 +87,7 @@ fn is_standard_input(input: &Path) -> bool {
 
 /// Transcribes one input as far as it can be read, and writes that; then says what could not be read.
 fn transcribe(
-    transcriber: &Transcriber,
+    model: &LoadedModel,
     arguments: &Transcribe,
     input: &Path,
     output: Option<&Path>,
@@ -96,7 +99,8 @@ fn transcribe(
         AudioFile::open(input)?
     };
     let bar = bars.add(progress(&file, input));
-    let mut config = RecordingConfig::new(transcriber.window() as f64 / f64::from(SAMPLE_RATE));
+    let transcriber = &model.transcriber;
+    let mut config = model.recording.clone();
     config.options.language = arguments.model.language();
     config.options.task = match arguments.task {
         TaskArg::Transcribe => Task::Transcribe,
