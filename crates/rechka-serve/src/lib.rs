@@ -4,6 +4,19 @@
 //! [`rechka_types::topics::TRANSCRIPTS`] and [`rechka_types::topics::PARTIALS`]. It knows no recogniser: the two may stop, restart and
 //! live in different processes, and nothing is lost between them.
 //!
+//! | address | what is there |
+//! |---|---|
+//! | `/` | the page: microphone, files, live captions, past sessions |
+//! | `/v1/stream` | WebSocket: sound in, acknowledgements and captions out ([`protocol`]) |
+//! | `/v1/sessions?limit=&before=` | sessions, newest first |
+//! | `/v1/sessions/{id}` | one session with its segments and words; with `.srt`, `.vtt`, `.txt`, `.json`: as a file |
+//! | `/v1/sessions/{id}/audio` | its sound as WAV, any range of it |
+//! | `/v1/sessions/{id}/events` | partials and finals as server-sent events |
+//! | `/healthz`, `/readyz`, `/metrics` | whether it lives, whether it can work, what it counts (Prometheus) |
+//!
+//! There are no users and no passwords: whoever reaches the address may listen, and continue any session. So it is meant for the
+//! own machine, or behind a proxy that asks who one is.
+//!
 //! | module | what it does |
 //! |---|---|
 //! | `protocol` | messages of `/v1/stream`, as pure functions |

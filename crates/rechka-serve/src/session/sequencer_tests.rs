@@ -1,5 +1,6 @@
 use super::*;
 use bytes::Bytes;
+use proptest::prelude::*;
 
 const PARTITIONS: u32 = 2;
 
@@ -192,5 +193,79 @@ fn a_long_session_is_written_down_now_and_then() {
             mark.frame <= frame && mark.offset <= mark.frame / 1000,
             "{frame}: {mark:?}"
         );
+    }
+}
+
+/// What may happen to a session.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// A client connects, the last one may still be there.
+    Connect,
+    /// The connection of this age sends frames from about here.
+    Send { age: usize, first: u64, frames: u64 },
+    /// The connection of this age is gone.
+    Leave { age: usize },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        1 => Just(Happening::Connect),
+        6 => (0_usize..3, 0_u64..300, 1_u64..40).prop_map(|(age, first, frames)| Happening::Send { age, first, frames }),
+        1 => (0_usize..3).prop_map(|age| Happening::Leave { age }),
+    ]
+}
+
+proptest! {
+    /// Whatever clients send, through however many connections, and whichever appends fail: the log has the session's
+    /// samples from the first on, each once, in order, and nothing is acknowledged that it does not have.
+    #[test]
+    fn the_log_has_every_sample_once_and_in_order(
+        turns in prop::collection::vec((prop::collection::vec(happening(), 1..6), prop::bool::weighted(0.8)), 1..40),
+    ) {
+        let mut bench = Bench::new();
+        let mut connections: Vec<Opened> = Vec::new();
+        let mut log: Vec<u8> = Vec::new();
+        for (happenings, durable) in turns {
+            let mut turn = Turn::new(bench.now, 7);
+            let mut answers = Vec::new();
+            for happening in happenings {
+                let at = |age: usize| connections.iter().rev().nth(age);
+                match happening {
+                    Happening::Connect => {
+                        let (reply, answer) = oneshot::channel();
+                        bench.sequencer.open(&hello("a"), reply, &mut turn);
+                        answers.push(answer);
+                    }
+                    Happening::Send { age, first, frames } => if let Some(opened) = at(age) {
+                        let samples: Vec<u8> = (first..first + frames).flat_map(|n| (n as u16).to_le_bytes()).collect();
+                        let message = AudioMessage { first_frame: first, samples: samples.into() };
+                        bench.sequencer.audio(&opened.session, opened.connection, &message, &mut turn);
+                    }
+                    Happening::Leave { age } => if let Some(opened) = at(age) {
+                        bench.sequencer.leave(&opened.session, opened.connection, &turn);
+                    }
+                }
+            }
+            let (group, end) = turn.split();
+            let (appends, counts) = group.finish().unwrap();
+            if durable {
+                for append in appends.iter().filter(|append| &*append.to.topic == rechka_types::topics::AUDIO) {
+                    for record in append.batch.iter() {
+                        let frame = crate::reading::header_number(&record, headers::FRAME).unwrap();
+                        prop_assert_eq!(2 * frame as usize, log.len());
+                        log.extend_from_slice(record.value);
+                    }
+                }
+                bench.sequencer.committed(end, &counts, &vec![0; counts.len()]);
+            } else {
+                bench.sequencer.failed(end, &LogError::Storage("the disk is full".into()));
+            }
+            let opened = answers.into_iter().filter_map(|mut answer| answer.try_recv().ok()?.ok());
+            connections.extend(opened);
+            for opened in &connections {
+                prop_assert!(2 * progress(opened).durable as usize <= log.len());
+            }
+        }
+        prop_assert!(log.chunks_exact(2).zip(0_u16..).all(|(sample, n)| sample == n.to_le_bytes()));
     }
 }
