@@ -110,7 +110,7 @@ function begin(opened, name) {
     } else {
       const waiting = total - stored;
       $("doing").textContent = stream.ending ? "Finishing…" : `Listening · ${clock(total)}`;
-      $("stored").textContent = waiting < 1.5 ? "all stored" : `${clock(waiting)} to be stored`;
+      $("stored").textContent = waiting >= 1.5 ? `${clock(waiting)} to be stored` : stream.ready ? "all stored" : "";
       $("stored").dataset.behind = waiting >= 1.5;
     }
   });
