@@ -143,6 +143,7 @@ fn digits_are_recognised_and_a_crash_changes_nothing() {
             metrics.requests(),
             metrics.batches()
         );
+        assert!(wrong * 5 < total, "{policy:?}: {wrong} errors in {total} words");
         let expected = read(&*log, topics::TRANSCRIPTS);
 
         let directory = tempfile::tempdir().unwrap();

@@ -69,6 +69,16 @@ impl<M: Model + ?Sized> Recognition<M> {
         self.partitions.get_mut(&partition)?.open.get_mut(name)
     }
 
+    /// Whether what is due of a session completes a segment.
+    fn is_last(&self, partition: Partition, name: &str) -> bool {
+        let slot = self
+            .partitions
+            .get(&partition)
+            .and_then(|sessions| sessions.open.get(name));
+        slot.and_then(|slot| slot.stream.as_ref())
+            .is_some_and(|stream| stream.session().is_last_due())
+    }
+
     fn in_memory(&self) -> usize {
         self.slots().filter(|(_, _, slot)| slot.stream.is_some()).count()
     }
@@ -244,6 +254,8 @@ impl<M: Model + ?Sized> Recognition<M> {
         }
         let turn = due.partition_point(|session| *session <= self.turn) % due.len();
         due.rotate_left(turn);
+        // Somebody waits for the end of what was said; what is still being said goes on anyway.
+        due.sort_by_key(|(partition, name)| !self.is_last(*partition, name));
         let more = due.len() > self.config.max_batch.max(1);
         due.truncate(self.config.max_batch.max(1));
         self.turn.clone_from(&due[due.len() - 1]);

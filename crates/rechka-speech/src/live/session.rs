@@ -197,6 +197,11 @@ impl<V: VoiceActivity> Session<V> {
         })
     }
 
+    /// Whether what is due completes a segment.
+    pub fn is_last_due(&self) -> bool {
+        self.awaited().is_some_and(|due| due.last)
+    }
+
     /// What it has to say.
     pub fn outputs(&mut self) -> impl Iterator<Item = Output> + '_ {
         self.outputs.drain(..)
