@@ -38,16 +38,19 @@ impl Store {
         }
     }
 
-    /// Reads with a connection of this thread's own.
+    /// Reads with a connection of this thread's own. All that one call reads is of one moment: between two of its queries
+    /// the writer may replace or delete what the first has seen.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
             None => schema::reader(&self.directory)?,
         };
-        let result = read(&connection);
+        let snapshot = connection.unchecked_transaction()?;
+        let result = read(&snapshot);
+        drop(snapshot);
         let mut idle = self.lock();
-        if idle.len() < IDLE {
+        if idle.len() < IDLE && connection.is_autocommit() {
             idle.push(connection);
         }
         result
@@ -169,4 +172,30 @@ fn stored_batch(row: &Row<'_>) -> Result<StoredBatch> {
         deltas,
         batch,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Log, SqliteLog, TopicSpec};
+
+    #[test]
+    fn what_one_read_sees_is_of_one_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(directory.path()).unwrap();
+        log.create_topic(&TopicSpec::new("before", 1)).unwrap();
+        let store = Store::new(directory.path());
+        let topics = |connection: &Connection| -> i64 {
+            connection
+                .query_row("SELECT count(*) FROM topic", [], |row| row.get(0))
+                .unwrap()
+        };
+        let seen = store.read(|connection| {
+            let first = topics(connection);
+            log.create_topic(&TopicSpec::new("meanwhile", 1)).unwrap();
+            Ok((first, topics(connection)))
+        });
+        assert_eq!(seen.unwrap(), (1, 1));
+        assert_eq!(store.read(|connection| Ok(topics(connection))).unwrap(), 2);
+    }
 }
