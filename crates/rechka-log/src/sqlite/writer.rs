@@ -44,16 +44,17 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
+        mut connection: Connection,
         directory: &Path,
         lock: WriterLock,
         shared: Arc<Shared>,
         options: Options,
     ) -> Result<Self> {
         let maintenance = Maintenance::new(&connection)?;
+        let checkpointer = Checkpointer::start(directory, &mut connection)?;
         Ok(Self {
             connection,
-            checkpointer: Checkpointer::start(directory)?,
+            checkpointer,
             shared,
             bell: Bell::new(directory)?,
             options,
@@ -142,11 +143,9 @@ impl Writer {
                 }
             }
             Ok(offsets) => {
-                let mut bytes = 0;
                 for (transaction, bases) in admitted.iter().zip(&offsets) {
                     for (part, base) in transaction.parts.iter().zip(bases) {
                         self.publish(part, *base);
-                        bytes += part.blob.data.len() as u64;
                     }
                 }
                 commits.for_each(|commit| commit.end());
@@ -159,7 +158,6 @@ impl Writer {
                 partitions.dedup_by_key(|partition| partition.id);
                 partitions.iter().for_each(|partition| partition.wake());
                 self.bell.ring();
-                self.checkpointer.committed(bytes + u64::from(schema::PAGE_BYTES));
             }
         }
     }
@@ -183,6 +181,7 @@ impl Writer {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
+        self.checkpointer.keep_up();
         let result = self
             .connection
             .execute_batch("BEGIN IMMEDIATE")
