@@ -211,7 +211,9 @@ mod tests {
         assert_eq!(blobs(&snapshot), 5);
         let checkpointer = Checkpointer::start(directory.path(), &mut connection).unwrap();
         commit_little(&connection);
-        let wal = std::fs::metadata(directory.path().join("log.sqlite-wal")).unwrap().len();
+        let wal = std::fs::metadata(directory.path().join("log.sqlite-wal"))
+            .unwrap()
+            .len();
         let state = checkpointer.progress.lock();
         assert!(wal > 1_000_000);
         assert!(wal - state.wal < 1000, "{wal} {state:?}");
