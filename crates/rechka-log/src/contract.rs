@@ -30,7 +30,7 @@
 //! 15. An epoch MUST be committed whole or not at all: its offsets and its appends.
 //! 16. A member MUST be able to commit for revoked partitions until its next poll.
 //! 17. A member that has lost a partition MUST be fenced: its epoch fails with [`CommitError::Fenced`], and nothing of it is
-//!     written.
+//!     written. So does an epoch that names no partition, if the member has lost any since its last poll.
 //! 18. A member that is dropped MUST leave its partitions to the others. What it did not commit is read again by them.
 //! 19. Groups MUST NOT see each other's offsets.
 //! 20. [`Member::seek`], [`Member::pause`] and [`Member::resume`] MUST act on the next poll. [`Event::CaughtUp`] MUST only be
@@ -127,7 +127,8 @@ pub enum Event {
 /// One epoch's result: committed whole or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Epoch {
-    /// The next offset to read, by partition.
+    /// The next offset to read, by partition. Name every partition whose output `appends` holds, even where nothing more was
+    /// read: by the partitions it names an epoch is fenced.
     pub offsets: Vec<(TopicPartition, Offset)>,
     /// What the epoch writes, state changelog included.
     pub appends: Vec<Append>,

@@ -162,6 +162,11 @@ pub fn a_member_that_lost_its_partitions_is_fenced(subject: &mut dyn Subject) {
     };
     let late = zombie.member.commit(epoch("zombie"));
     assert!(matches!(late, Err(CommitError::Fenced(_))), "{late:?}");
+    let late = zombie.member.commit(Epoch {
+        offsets: Vec::new(),
+        ..epoch("zombie that names no partition")
+    });
+    assert!(matches!(late, Err(CommitError::Fenced(_))), "{late:?}");
     assert_eq!(log.committed(&group, &taken).unwrap(), None);
     new.member.commit(epoch("new")).unwrap();
     assert_eq!(texts(log, &at(&output, 0)), ["new"]);
@@ -171,6 +176,12 @@ pub fn a_member_that_lost_its_partitions_is_fenced(subject: &mut dyn Subject) {
         new.poll();
         zombie.owned.len() == 1 && new.owned.len() == 1 && zombie.owned != new.owned
     });
+    let nameless = Epoch {
+        offsets: Vec::new(),
+        ..epoch("returned")
+    };
+    zombie.member.commit(nameless).unwrap();
+    assert_eq!(texts(log, &at(&output, 0)), ["new", "returned"]);
 }
 
 /// MUST 18.

@@ -24,10 +24,18 @@ pub(super) enum Notice {
 #[derive(Debug)]
 pub(super) struct Assignment {
     slots: Vec<Slot>,
-    /// By member: what it lost by force and has not been told yet.
-    members: BTreeMap<MemberId, Vec<Partition>>,
+    members: BTreeMap<MemberId, Losses>,
     next_member: MemberId,
     handover: Duration,
+}
+
+/// What a member lost by force.
+#[derive(Debug, Default)]
+struct Losses {
+    /// What it has not been told yet.
+    untold: Vec<Partition>,
+    /// One that it lost since its last poll.
+    since_poll: Option<Partition>,
 }
 
 /// One partition number.
@@ -75,7 +83,7 @@ impl Assignment {
     pub(super) fn join(&mut self, now: Now) -> MemberId {
         let member = self.next_member;
         self.next_member += 1;
-        self.members.insert(member, Vec::new());
+        self.members.insert(member, Losses::default());
         self.rebalance(now);
         member
     }
@@ -94,6 +102,9 @@ impl Assignment {
 
     /// Called at the start of every poll: the member lets go of what it was told to. True if that changed an owner.
     pub(super) fn let_go(&mut self, member: MemberId) -> bool {
+        if let Some(losses) = self.members.get_mut(&member) {
+            losses.since_poll = None;
+        }
         let mut changed = false;
         for slot in &mut self.slots {
             let owned = slot.owner == Some(member);
@@ -107,8 +118,9 @@ impl Assignment {
 
     /// What is new for the member.
     pub(super) fn notice(&mut self, member: MemberId) -> Option<Notice> {
-        let lost = self.members.get_mut(&member).map(std::mem::take);
-        let mut revoked = lost.unwrap_or_default();
+        let losses = self.members.get_mut(&member);
+        let untold = losses.map(|losses| std::mem::take(&mut losses.untold));
+        let mut revoked = untold.unwrap_or_default();
         let mut assigned = Vec::new();
         for (partition, slot) in (0..).zip(&mut self.slots) {
             if slot.owner != Some(member) || revoked.contains(&partition) {
@@ -140,9 +152,14 @@ impl Assignment {
             if !slot.leaving() || slot.committing || now < slot.since + self.handover {
                 continue;
             }
-            let told = slot.assigned && !slot.revoked;
-            if told && let Some(lost) = slot.owner.and_then(|owner| self.members.get_mut(&owner)) {
-                lost.push(partition);
+            let losses = slot.owner.and_then(|owner| self.members.get_mut(&owner));
+            if slot.assigned
+                && let Some(losses) = losses
+            {
+                losses.since_poll = Some(partition);
+                if !slot.revoked {
+                    losses.untold.push(partition);
+                }
             }
             slot.hand_over();
         }
@@ -157,28 +174,35 @@ impl Assignment {
 
     /// Starts a commit: the partitions stay with the member until [`Assignment::end_commit`]. Fails with the partition
     /// that is not the member's.
-    pub(super) fn begin_commit(
-        &mut self,
-        member: MemberId,
-        partitions: impl Iterator<Item = Partition> + Clone,
-    ) -> Result<(), Partition> {
-        for partition in partitions.clone() {
+    ///
+    /// A commit that names no partition may be about any of the member's: all of them stay, and it fails if one was lost
+    /// since the last poll.
+    pub(super) fn begin_commit(&mut self, member: MemberId, partitions: &[Partition]) -> Result<(), Partition> {
+        for &partition in partitions {
             let slot = self.slots.get(partition as usize);
             if !slot.is_some_and(|slot| slot.owner == Some(member) && slot.assigned) {
                 return Err(partition);
             }
         }
-        self.set_committing(partitions, true);
+        let losses = self.members.get(&member);
+        if partitions.is_empty()
+            && let Some(lost) = losses.and_then(|losses| losses.since_poll)
+        {
+            return Err(lost);
+        }
+        self.set_committing(member, partitions, true);
         Ok(())
     }
 
-    pub(super) fn end_commit(&mut self, partitions: impl Iterator<Item = Partition>) {
-        self.set_committing(partitions, false);
+    pub(super) fn end_commit(&mut self, member: MemberId, partitions: &[Partition]) {
+        self.set_committing(member, partitions, false);
     }
 
-    fn set_committing(&mut self, partitions: impl Iterator<Item = Partition>, committing: bool) {
-        for partition in partitions {
-            self.slots[partition as usize].committing = committing;
+    fn set_committing(&mut self, member: MemberId, partitions: &[Partition], committing: bool) {
+        for (partition, slot) in (0..).zip(&mut self.slots) {
+            if slot.owner == Some(member) && (partitions.is_empty() || partitions.contains(&partition)) {
+                slot.committing = committing;
+            }
         }
     }
 
@@ -250,12 +274,12 @@ mod tests {
         assert_eq!(poll(&mut group, b), None);
         assert_eq!(poll(&mut group, a), Some(Notice::Revoked(vec![2, 3])));
         assert_eq!(poll(&mut group, b), None);
-        assert_eq!(group.begin_commit(a, 2..4), Ok(()));
-        group.end_commit(2..4);
+        assert_eq!(group.begin_commit(a, &[2, 3]), Ok(()));
+        group.end_commit(a, &[2, 3]);
         assert_eq!(poll(&mut group, a), None);
-        assert_eq!(group.begin_commit(a, 2..4), Err(2));
+        assert_eq!(group.begin_commit(a, &[2, 3]), Err(2));
         assert_eq!(poll(&mut group, b), Some(Notice::Assigned(vec![2, 3])));
-        assert_eq!(group.begin_commit(b, 2..4), Ok(()));
+        assert_eq!(group.begin_commit(b, &[2, 3]), Ok(()));
     }
 
     #[test]
@@ -275,17 +299,49 @@ mod tests {
         poll(&mut group, zombie);
         let b = group.join(seconds(5));
         group.expire(seconds(14));
-        assert_eq!(group.begin_commit(zombie, 1..2), Ok(()));
+        assert_eq!(group.begin_commit(zombie, &[1]), Ok(()));
         group.expire(seconds(15));
         assert_eq!(poll(&mut group, b), None, "the commit still holds the partition");
-        group.end_commit(1..2);
+        group.end_commit(zombie, &[1]);
         group.expire(seconds(15));
         assert_eq!(poll(&mut group, b), Some(Notice::Assigned(vec![1])));
-        assert_eq!(group.begin_commit(zombie, 1..2), Err(1));
-        assert_eq!(group.begin_commit(zombie, 0..1), Ok(()));
-        group.end_commit(0..1);
+        assert_eq!(group.begin_commit(zombie, &[1]), Err(1));
+        assert_eq!(group.begin_commit(zombie, &[0]), Ok(()));
+        group.end_commit(zombie, &[0]);
         assert_eq!(poll(&mut group, zombie), Some(Notice::Revoked(vec![1])));
         assert_eq!(poll(&mut group, zombie), None);
+    }
+
+    #[test]
+    fn a_commit_that_names_no_partition_is_fenced_until_the_member_knows_its_loss() {
+        let mut group = Assignment::new(2, HANDOVER);
+        let zombie = group.join(seconds(0));
+        poll(&mut group, zombie);
+        let b = group.join(seconds(0));
+        assert_eq!(group.begin_commit(zombie, &[]), Ok(()));
+        group.expire(seconds(10));
+        assert_eq!(poll(&mut group, b), None, "the commit still holds the partition");
+        group.end_commit(zombie, &[]);
+        group.expire(seconds(10));
+        assert_eq!(group.begin_commit(zombie, &[]), Err(1));
+        assert_eq!(poll(&mut group, zombie), Some(Notice::Revoked(vec![1])));
+        assert_eq!(group.begin_commit(zombie, &[]), Ok(()));
+        group.end_commit(zombie, &[]);
+    }
+
+    #[test]
+    fn a_member_that_was_told_to_let_go_and_did_not_is_fenced_too() {
+        let mut group = Assignment::new(2, HANDOVER);
+        let zombie = group.join(seconds(0));
+        poll(&mut group, zombie);
+        group.join(seconds(0));
+        assert_eq!(poll(&mut group, zombie), Some(Notice::Revoked(vec![1])));
+        assert_eq!(group.begin_commit(zombie, &[]), Ok(()));
+        group.end_commit(zombie, &[]);
+        group.expire(seconds(10));
+        assert_eq!(group.begin_commit(zombie, &[]), Err(1));
+        assert_eq!(poll(&mut group, zombie), None);
+        assert_eq!(group.begin_commit(zombie, &[]), Ok(()));
     }
 
     #[test]
@@ -327,9 +383,9 @@ mod tests {
                 }
                 for partition in 0..partitions {
                     let may_commit = members.keys().filter(|&&member| {
-                        let may = group.begin_commit(member, partition..partition + 1).is_ok();
+                        let may = group.begin_commit(member, &[partition]).is_ok();
                         if may {
-                            group.end_commit(partition..partition + 1);
+                            group.end_commit(member, &[partition]);
                         }
                         may
                     });

@@ -153,20 +153,20 @@ impl Commit {
     /// The partitions stay the member's until [`Commit::end`], if they are.
     pub(super) fn begin(&self) -> std::result::Result<(), CommitError> {
         let mut state = self.group.lock();
-        let begun = state.assignment.begin_commit(self.member, self.numbers());
+        let begun = state.assignment.begin_commit(self.member, &self.numbers());
         begun.map_err(CommitError::Fenced)
     }
 
     pub(super) fn end(&self) {
         let mut state = self.group.lock();
-        state.assignment.end_commit(self.numbers());
+        state.assignment.end_commit(self.member, &self.numbers());
         // Somebody's patience may have ended while the commit was written.
         if state.assignment.next_expiry().is_some() {
             state.wake();
         }
     }
 
-    fn numbers(&self) -> impl Iterator<Item = Partition> + Clone {
-        self.offsets.iter().map(|(_, number, _)| *number)
+    fn numbers(&self) -> Vec<Partition> {
+        self.offsets.iter().map(|(_, number, _)| *number).collect()
     }
 }
