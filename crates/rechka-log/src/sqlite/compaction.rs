@@ -36,11 +36,13 @@ pub(super) fn run(shared: &Arc<Shared>, stop: &Receiver<()>, interval: Duration,
     }
 }
 
-/// Compacts every partition in which at least so much is new, and at least as much as is old.
+/// Compacts every partition in which at least so much is new, and at least as much as is old. One that fails (it is
+/// damaged, or its topic was just deleted) does not keep the others from it: the first error comes at the end.
 pub(super) fn compact_all(shared: &Shared, tombstone_age: Duration, least_dirty: u64) -> Result<()> {
     let Role::Writer { catalog, .. } = &shared.role else {
         return Ok(());
     };
+    let mut result = Ok(());
     for topic in catalog.topics() {
         if topic.spec.cleanup != Cleanup::Compact {
             continue;
@@ -51,13 +53,16 @@ pub(super) fn compact_all(shared: &Shared, tombstone_age: Duration, least_dirty:
                 (state.dirty, state.bytes)
             };
             if dirty >= least_dirty && 2 * dirty >= bytes {
-                compact(shared, partition, tombstone_age)?;
-                let mut state = partition.lock();
-                state.dirty = state.dirty.saturating_sub(dirty);
+                let compacted = compact(shared, partition, tombstone_age);
+                if compacted.is_ok() {
+                    let mut state = partition.lock();
+                    state.dirty = state.dirty.saturating_sub(dirty);
+                }
+                result = result.and(compacted);
             }
         }
     }
-    Ok(())
+    result
 }
 
 fn compact(shared: &Shared, partition: &Arc<PartitionState>, tombstone_age: Duration) -> Result<()> {

@@ -177,3 +177,40 @@ fn compaction_frees_the_space_and_drops_old_tombstones() {
     let fetched = reader.poll(Duration::ZERO).unwrap().unwrap();
     assert_eq!(fetched.base_offset, young_tombstone);
 }
+
+#[test]
+fn a_damaged_partition_does_not_keep_the_others_from_being_compacted() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(directory.path()).unwrap();
+    for (topic, seeds) in [("a", 0..5), ("b", 5..10)] {
+        log.create_topic(&TopicSpec {
+            cleanup: Cleanup::Compact,
+            ..TopicSpec::new(topic, 1)
+        })
+        .unwrap();
+        for seed in seeds {
+            let mut builder = rechka_log::BatchBuilder::new();
+            builder.push(Some(b"key"), &noise(seed, 1000), 0, &[]).unwrap();
+            append(&log, at(topic, 0), builder.finish()).unwrap();
+        }
+    }
+    drop(log);
+    let file = directory.path().join("log.sqlite");
+    let mut bytes = fs::read(&file).unwrap();
+    let needle = &noise(1, 1000)[100..150];
+    let place = bytes.windows(50).position(|window| window == needle).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let log = SqliteLog::open(directory.path()).unwrap();
+    assert!(matches!(log.maintain(), Err(LogError::Corrupt(_))));
+    let records = |topic| {
+        let mut reader = log.read(vec![(at(topic, 0), 0)]).unwrap();
+        let mut records = 0;
+        while let Ok(Some(fetched)) = reader.poll(Duration::ZERO) {
+            records += fetched.batch.len();
+        }
+        records
+    };
+    // Of the one what lies before the damage, of the other the last of its key.
+    assert_eq!((records("a"), records("b")), (1, 1));
+}
