@@ -114,6 +114,9 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<Entry>,
     bytes: usize,
+    /// Producers are let in in the order in which they came: how many have come, and have been let in.
+    came: u64,
+    let_in: u64,
     closed: bool,
 }
 
@@ -133,11 +136,14 @@ impl Queue {
         }
     }
 
-    /// Adds a transaction once there is room. One that is larger than the bound waits until it is alone.
+    /// Adds a transaction once there is room. One that is larger than the bound waits until it is alone; who comes after it
+    /// waits behind it, so that many small ones cannot keep it out for ever.
     pub(super) fn push(&self, transaction: Transaction) -> Result<()> {
         let bytes = transaction.bytes();
         let mut state = self.lock();
-        while !state.closed && state.bytes > 0 && state.bytes + bytes > self.bound {
+        let turn = state.came;
+        state.came += 1;
+        while !state.closed && (state.let_in < turn || (state.bytes > 0 && state.bytes + bytes > self.bound)) {
             state = self.not_full.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -145,6 +151,10 @@ impl Queue {
         }
         state.bytes += bytes;
         state.waiting.push_back(Entry::Transaction(transaction));
+        state.let_in += 1;
+        if state.let_in < state.came {
+            self.not_full.notify_all();
+        }
         self.not_empty.notify_one();
         Ok(())
     }
@@ -294,6 +304,32 @@ mod tests {
             assert!(pushed.try_recv().is_err(), "what is being written still counts");
             queue.release(Queue::bytes_of(&group));
             pushed.recv().unwrap();
+        });
+    }
+
+    #[test]
+    fn small_transactions_do_not_overtake_a_large_one() {
+        let queue = Queue::new(10_000);
+        queue.push(transaction(100)).unwrap();
+        thread::scope(|scope| {
+            let queue = &queue;
+            for (came, bytes) in [(2, 20_000), (3, 100)] {
+                scope.spawn(move || queue.push(transaction(bytes)).unwrap());
+                while queue.lock().came < came {
+                    thread::yield_now();
+                }
+            }
+            let sizes: Vec<usize> = (0..3)
+                .map(|_| {
+                    let Work::Commit(group) = queue.take(None) else {
+                        panic!("no transaction");
+                    };
+                    assert_eq!(group.len(), 1, "the large one is alone");
+                    queue.release(Queue::bytes_of(&group));
+                    group[0].parts[0].batch.bytes()
+                })
+                .collect();
+            assert!(sizes[1] > 20_000, "{sizes:?}");
         });
     }
 
