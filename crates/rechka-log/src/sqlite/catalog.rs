@@ -1,6 +1,6 @@
 //! Topics and partitions in memory: what the writer knows, and what its readers wait for.
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -30,7 +30,7 @@ pub(super) struct PartitionState {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub offsets: OffsetRange,
-    /// Stored bytes of the batches that are not deleted.
+    /// Stored bytes of the batches that are not deleted, where [`Catalog::measure`] measures.
     pub bytes: u64,
     /// Stored bytes that came since the last compaction.
     pub dirty: u64,
@@ -58,6 +58,17 @@ impl PartitionState {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the signal is raised when records come.
+    pub(super) fn subscribe(&self, signal: &Arc<Signal>) {
+        let readers = &mut self.lock().readers;
+        // Where nothing is ever appended nobody else clears up after readers that have gone.
+        if readers.len() == readers.capacity() {
+            readers.retain(|reader| reader.strong_count() > 0);
+            readers.reserve(readers.len());
+        }
+        readers.push(Arc::downgrade(signal));
     }
 
     /// Wakes the readers that wait for this partition.
@@ -116,19 +127,22 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Adds up what the partitions hold: the writer needs it for retention and compaction.
+    /// Adds up what the partitions hold, where retention by size or compaction needs to know it: that takes a look at all
+    /// their batches.
     pub(super) fn measure(&self, connection: &Connection) -> Result<()> {
         let mut statement = connection.prepare(
-            "SELECT partition, sum(stored_bytes) FROM batch JOIN partition ON partition.id = batch.partition
-             WHERE next_offset > start_offset GROUP BY partition",
+            "SELECT ifnull(sum(stored_bytes), 0) FROM batch JOIN partition ON partition.id = batch.partition
+             WHERE partition = ?1 AND next_offset > start_offset",
         )?;
-        let sizes = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let sizes: HashMap<i64, u64> = sizes.collect::<std::result::Result<_, _>>()?;
         for topic in self.topics() {
+            if topic.spec.cleanup != Cleanup::Compact && topic.spec.retention.bytes.is_none() {
+                continue;
+            }
             for partition in &topic.partitions {
+                let bytes = statement.query_row([partition.id], |row| row.get(0))?;
                 let mut state = partition.lock();
-                state.bytes = sizes.get(&partition.id).copied().unwrap_or(0);
-                state.dirty = state.bytes;
+                state.bytes = bytes;
+                state.dirty = bytes;
             }
         }
         Ok(())
@@ -195,4 +209,22 @@ pub(super) fn load_partitions(
         )));
     }
     Ok(partitions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_that_have_gone_are_forgotten_although_nothing_is_appended() {
+        let partition = PartitionState::new(1, TopicPartition::new("t", 0), Cleanup::Delete, 0..0);
+        let stays = Arc::new(Signal::default());
+        partition.subscribe(&stays);
+        for _ in 0..1000 {
+            partition.subscribe(&Arc::default());
+        }
+        let readers = &partition.lock().readers;
+        assert!(readers.len() < 20, "{}", readers.len());
+        assert!(readers.iter().any(|reader| reader.upgrade().is_some()));
+    }
 }

@@ -39,10 +39,20 @@ enum Task {
 impl Maintenance {
     /// Looks for garbage that a former run left.
     pub(super) fn new(connection: &Connection) -> Result<Self> {
+        // From one partition that has batches to the next: only the first batch of each is looked at, for garbage is freed
+        // from the oldest on.
         let mut statement = connection.prepare(
-            "SELECT DISTINCT batch.partition, ifnull(start_offset, 1 << 62)
-             FROM batch LEFT JOIN partition ON partition.id = batch.partition
-             WHERE start_offset IS NULL OR next_offset <= start_offset",
+            "WITH RECURSIVE held (id) AS (
+                 SELECT min(partition) FROM batch
+                 UNION ALL
+                 SELECT (SELECT min(partition) FROM batch WHERE partition > held.id) FROM held WHERE id IS NOT NULL
+             )
+             SELECT held.id, ifnull(start_offset, 1 << 62) FROM held LEFT JOIN partition ON partition.id = held.id
+             WHERE held.id IS NOT NULL AND (
+                 start_offset IS NULL
+                 OR start_offset >= (SELECT next_offset FROM batch WHERE partition = held.id
+                                     ORDER BY base_offset LIMIT 1)
+             )",
         )?;
         let tasks = statement.query_map([], |row| {
             Ok(Task::Free {
@@ -168,5 +178,48 @@ impl Writer {
             }
             Ok(garbage.len())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::schema, *};
+
+    /// A file with three batches in each of these partitions.
+    fn file(partitions: &[i64]) -> (tempfile::TempDir, Connection) {
+        let directory = tempfile::tempdir().unwrap();
+        schema::create_if_absent(directory.path()).unwrap();
+        let connection = schema::writer(directory.path()).unwrap();
+        for partition in partitions {
+            for base in [0, 10, 20] {
+                connection
+                    .execute(
+                        "INSERT INTO batch VALUES (?1, ?2, ?2 + 10, 0, 0, 0, 0, 0, NULL, 0)",
+                        (partition, base),
+                    )
+                    .unwrap();
+            }
+        }
+        (directory, connection)
+    }
+
+    #[test]
+    fn garbage_of_a_former_run_is_found_and_nothing_else() {
+        let (_directory, connection) = file(&[1, 2, 4, 5, 9]);
+        connection
+            .execute_batch(
+                "INSERT INTO partition VALUES (1, 1, 0, 10), (2, 1, 1, 9), (3, 1, 2, 5), (4, 1, 3, 0), (5, 1, 4, 30)",
+            )
+            .unwrap();
+        let maintenance = Maintenance::new(&connection).unwrap();
+        let found: Vec<(i64, Offset)> = maintenance
+            .tasks
+            .iter()
+            .map(|task| match task {
+                Task::Free { partition, before } => (*partition, *before),
+                Task::Retain(..) => panic!("{task:?}"),
+            })
+            .collect();
+        assert_eq!(found, [(1, 10), (5, 30), (9, 1 << 62)]);
     }
 }

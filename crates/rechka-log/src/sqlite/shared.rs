@@ -59,7 +59,7 @@ impl Shared {
     /// From now on the signal is raised when records come to the partition.
     pub(super) fn subscribe(&self, partition: &PartitionState, signal: &Arc<Signal>) {
         match &self.role {
-            Role::Writer { .. } => partition.lock().readers.push(Arc::downgrade(signal)),
+            Role::Writer { .. } => partition.subscribe(signal),
             Role::Reader { sleepers, .. } => sleepers.add(signal),
         }
     }
