@@ -35,7 +35,10 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let model = arguments.next().map_or_else(|| root.join("models/digits"), Into::into);
-    let seconds: f64 = arguments.next().map_or(Ok(30.0), |text| text.parse()).context("SECONDS")?;
+    let seconds: f64 = arguments
+        .next()
+        .map_or(Ok(30.0), |text| text.parse())
+        .context("SECONDS")?;
     let transcriber = Arc::new(Transcriber::load(&model, Precision::Int8)?);
     let mut story = Vec::new();
     for chunk in AudioFile::open(root.join("crates/rechka/story/story.flac"))? {
@@ -43,7 +46,10 @@ fn main() -> Result<()> {
     }
     let story = Arc::new(story);
 
-    println!("{:>9}{:>10}{:>10}{:>10}{:>14}{:>14}", "speakers", "finals", "p50 ms", "p95 ms", "work/sound", "cpu cores");
+    println!(
+        "{:>9}{:>10}{:>10}{:>10}{:>14}{:>14}",
+        "speakers", "finals", "p50 ms", "p95 ms", "work/sound", "cpu cores"
+    );
     let holds = |speakers| -> Result<bool> {
         let round = round(speakers, seconds, &transcriber, &story)?;
         Ok(round <= BOUND)
@@ -57,7 +63,10 @@ fn main() -> Result<()> {
         let middle = good.midpoint(bad);
         if holds(middle)? { good = middle } else { bad = middle }
     }
-    println!("{good} speakers at once with p95 of the final within {} ms", BOUND.as_millis());
+    println!(
+        "{good} speakers at once with p95 of the final within {} ms",
+        BOUND.as_millis()
+    );
     Ok(())
 }
 
@@ -72,7 +81,11 @@ fn round(speakers: usize, seconds: f64, transcriber: &Arc<Transcriber>, story: &
     config.max_sessions = config.max_sessions.max(speakers);
     let partitions = config.partitions;
     let recogniser = Recogniser::spawn(log.clone(), transcriber.clone(), config)?;
-    let mut finals = log.read((0..partitions).map(|number| (TopicPartition::new(topics::TRANSCRIPTS, number), 0)).collect())?;
+    let mut finals = log.read(
+        (0..partitions)
+            .map(|number| (TopicPartition::new(topics::TRANSCRIPTS, number), 0))
+            .collect(),
+    )?;
 
     let watch = Stopwatch::start();
     let began = Instant::now();
@@ -83,7 +96,9 @@ fn round(speakers: usize, seconds: f64, transcriber: &Arc<Transcriber>, story: &
     let mut latencies = Vec::new();
     let mut ended = 0;
     while ended < speakers {
-        let Some(fetched) = finals.poll(Duration::from_secs(1))? else { continue };
+        let Some(fetched) = finals.poll(Duration::from_secs(1))? else {
+            continue;
+        };
         let now = began.elapsed().as_secs_f64();
         for record in fetched.batch.iter() {
             let transcript: Transcript = serde_json::from_slice(record.value)?;
@@ -115,7 +130,9 @@ fn speak(log: &dyn Log, speakers: usize, partitions: u32, seconds: f64, story: &
     for chunk in 0..=chunks {
         let sounded = Duration::from_secs_f64(((chunk + 1) * CHUNK) as f64 / RATE);
         thread::sleep((began + sounded).saturating_duration_since(Instant::now()));
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() as i64;
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_millis() as i64;
         let mut builders: Vec<BatchBuilder> = (0..partitions).map(|_| BatchBuilder::new()).collect();
         for speaker in 0..speakers {
             let session = format!("speaker-{speaker}");

@@ -21,10 +21,19 @@ pub fn folder() -> Result<PathBuf> {
         digest.update(name.as_bytes());
         digest.update(bytes);
     }
-    let content: String = digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let content: String = digest
+        .finish()
+        .as_ref()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let folder = cache().join("rechka").join("models").join(format!("{NAME}-{content}"));
     unpack(&folder).with_context(|| {
-        format!("unpacking the bundled model into {} (another place? set XDG_CACHE_HOME)", folder.display())
+        format!(
+            "unpacking the bundled model into {} (another place? set XDG_CACHE_HOME)",
+            folder.display()
+        )
     })?;
     Ok(folder)
 }
@@ -46,6 +55,12 @@ fn unpack(folder: &PathBuf) -> io::Result<()> {
 
 /// The user's cache, or the system's folder for temporary files.
 fn cache() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).unwrap_or_else(std::env::temp_dir)
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_CACHE_HOME")
+        .or_else(|| Some(set("HOME")?.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
 }

@@ -62,7 +62,11 @@ pub struct ModelArgs {
 
 impl Default for ModelArgs {
     fn default() -> Self {
-        Self { model: "digits".into(), precision: PrecisionArg::Int8, language: "auto".into() }
+        Self {
+            model: "digits".into(),
+            precision: PrecisionArg::Int8,
+            language: "auto".into(),
+        }
     }
 }
 

@@ -15,7 +15,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> std::process::ExitCode {
     let filter = EnvFilter::try_from_env("RECHKA_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let result = match &Cli::parse().command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Transcribe(arguments) => commands::transcribe::run(arguments),

@@ -74,7 +74,9 @@ fn download_style() -> ProgressStyle {
 
 /// The SHA-256 of all weights in a folder, in the order of their names.
 fn version(folder: &Path) -> std::io::Result<String> {
-    let mut files: Vec<_> = std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> = std::fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     files.sort();
     let mut digest = Digest::new(&SHA256);
@@ -89,5 +91,11 @@ fn version(folder: &Path) -> std::io::Result<String> {
             digest.update(&buffer[..read]);
         }
     }
-    Ok(digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest
+        .finish()
+        .as_ref()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -25,12 +25,7 @@ pub struct Node {
 
 impl Node {
     /// Starts both. `language`: of speech that does not say its own; `None` detects it.
-    pub async fn start(
-        log: Arc<dyn Log>,
-        model: LoadedModel,
-        language: Option<String>,
-        listen: &str,
-    ) -> Result<Self> {
+    pub async fn start(log: Arc<dyn Log>, model: LoadedModel, language: Option<String>, listen: &str) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("listening on {listen} (is it taken? another address: --listen 127.0.0.1:9000)")
         })?;
@@ -39,13 +34,26 @@ impl Node {
         live.options.language.clone_from(&language);
         live.last_options.language = language;
         let config = Config::new(&model.name, &model.version, live);
-        let gateway_config = GatewayConfig { model: model.name.clone(), partitions: config.partitions, ..Default::default() };
+        let gateway_config = GatewayConfig {
+            model: model.name.clone(),
+            partitions: config.partitions,
+            ..Default::default()
+        };
         let recogniser = Recogniser::spawn(log.clone(), model.transcriber, config)?;
         let metrics = recogniser.metrics();
         let recogniser = Arc::new(Mutex::new(Some(recogniser)));
-        let probe = RecogniserProbe { metrics: metrics.clone(), recogniser: recogniser.clone() };
+        let probe = RecogniserProbe {
+            metrics: metrics.clone(),
+            recogniser: recogniser.clone(),
+        };
         let gateway = Gateway::with_probes(log, gateway_config, vec![Arc::new(probe)])?;
-        Ok(Self { address, metrics, gateway, listener, recogniser })
+        Ok(Self {
+            address,
+            metrics,
+            gateway,
+            listener,
+            recogniser,
+        })
     }
 
     /// Serves until `shutdown` is done; then everything accepted is durable.

@@ -19,8 +19,8 @@ mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
-pub(crate) use decoding::{language_name, writes_spaces};
 pub use decoding::{AlignAtt, Context, Ended, Hypothesis, Options, Request, Task, Transcriber};
+pub(crate) use decoding::{language_name, writes_spaces};
 pub use error::WhisperError;
 pub use hub::{Hub, HubError, Progress, Token};
 pub use mel::{HOP, Mel, SAMPLE_RATE};

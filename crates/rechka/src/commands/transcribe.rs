@@ -29,7 +29,9 @@ pub fn run(arguments: &Transcribe) -> Result<()> {
     let model = arguments.model.load()?;
     let bars = MultiProgress::new();
     let waiting: Mutex<VecDeque<_>> = Mutex::new(arguments.files.iter().zip(outputs).collect());
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(arguments.files.len());
+    let workers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(arguments.files.len());
     let failed = std::thread::scope(|scope| {
         let work = || {
             let mut failed = 0;
@@ -43,10 +45,16 @@ pub fn run(arguments: &Transcribe) -> Result<()> {
             }
         };
         let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        running.into_iter().map(|worker| worker.join().unwrap_or(1)).sum::<usize>()
+        running
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or(1))
+            .sum::<usize>()
     });
     if failed > 0 {
-        bail!("{failed} of {} inputs could not be read to their end", arguments.files.len());
+        bail!(
+            "{failed} of {} inputs could not be read to their end",
+            arguments.files.len()
+        );
     }
     Ok(())
 }
@@ -54,7 +62,10 @@ pub fn run(arguments: &Transcribe) -> Result<()> {
 /// Where each input's text goes; `None` is standard output.
 fn outputs(arguments: &Transcribe) -> Result<Vec<Option<PathBuf>>> {
     let Some(folder) = &arguments.output else {
-        ensure!(arguments.files.len() == 1, "several inputs need a folder for their texts: add -o DIR");
+        ensure!(
+            arguments.files.len() == 1,
+            "several inputs need a folder for their texts: add -o DIR"
+        );
         return Ok(vec![None]);
     };
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -68,13 +79,22 @@ fn outputs(arguments: &Transcribe) -> Result<Vec<Option<PathBuf>>> {
     let mut taken: HashMap<PathBuf, &PathBuf> = HashMap::new();
     let mut outputs = Vec::new();
     for input in &arguments.files {
-        let stem = if is_standard_input(input) { OsStr::new("stdin") } else { input.file_stem().unwrap_or_default() };
+        let stem = if is_standard_input(input) {
+            OsStr::new("stdin")
+        } else {
+            input.file_stem().unwrap_or_default()
+        };
         let mut name = stem.to_owned();
         name.push(".");
         name.push(extension);
         let output = folder.join(name);
         if let Some(other) = taken.insert(output.clone(), input) {
-            bail!("{} and {} would both be written to {}", other.display(), input.display(), output.display());
+            bail!(
+                "{} and {} would both be written to {}",
+                other.display(),
+                input.display(),
+                output.display()
+            );
         }
         outputs.push(Some(output));
     }
@@ -135,15 +155,24 @@ fn transcribe(
     };
     match output {
         Some(path) => fs::write(path, text).with_context(|| format!("writing {}", path.display()))?,
-        None => std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")?,
+        None => std::io::stdout()
+            .write_all(text.as_bytes())
+            .context("writing to standard output")?,
     }
     broken.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn progress(file: &AudioFile, input: &Path) -> ProgressBar {
-    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
+    let name = input
+        .file_name()
+        .unwrap_or(input.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let (bar, template) = match file.duration() {
-        Some(seconds) => (ProgressBar::new((seconds * 1000.0) as u64), "{msg} [{bar:40}] {percent} %, {eta} left"),
+        Some(seconds) => (
+            ProgressBar::new((seconds * 1000.0) as u64),
+            "{msg} [{bar:40}] {percent} %, {eta} left",
+        ),
         None => (ProgressBar::new_spinner(), "{msg} {spinner} {elapsed}"),
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -168,7 +197,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().to_str().unwrap();
         let outputs = outputs(&parsed(&["-o", folder, "--format", "srt", "x/a.wav", "b.c.mp3", "-"])).unwrap();
-        let names: Vec<_> = outputs.iter().flatten().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> = outputs
+            .iter()
+            .flatten()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
         assert_eq!(names, ["a.srt", "b.c.srt", "stdin.srt"]);
     }
 

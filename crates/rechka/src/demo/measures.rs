@@ -21,7 +21,13 @@ pub struct Measures {
 impl Measures {
     /// Measures against `spoken`, whose first sample sounded at `began`.
     pub fn new(began: Instant, spoken: Vec<Spoken>) -> Self {
-        Self { began, spoken, shown: Vec::new(), finals: Vec::new(), final_words: 0 }
+        Self {
+            began,
+            spoken,
+            shown: Vec::new(),
+            finals: Vec::new(),
+            final_words: 0,
+        }
     }
 
     /// A caption that may still change was shown.
@@ -78,7 +84,11 @@ mod tests {
     fn words_count_from_their_end_to_their_first_showing() {
         let began = Instant::now();
         let spoken = [("one", 1.0), ("two", 2.0), ("three", 3.0)]
-            .map(|(word, end)| Spoken { word: word.into(), start: end - 0.5, end })
+            .map(|(word, end)| Spoken {
+                word: word.into(),
+                start: end - 0.5,
+                end,
+            })
             .to_vec();
         let mut measures = Measures::new(began, spoken);
         let at = |seconds: f64| began + Duration::from_secs_f64(seconds);

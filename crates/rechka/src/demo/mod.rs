@@ -38,7 +38,10 @@ pub fn run(arguments: &cli::Demo) -> Result<()> {
 async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedModel, folder: &Path) -> Result<()> {
     let node = Node::start(log.clone(), model, None, &arguments.listen).await?;
     let (page, metrics) = (format!("http://{}", node.address), node.metrics.clone());
-    println!("The model {:?} listens to a story of digits. The same live on the page: {page}\n", bundled::NAME);
+    println!(
+        "The model {:?} listens to a story of digits. The same live on the page: {page}\n",
+        bundled::NAME
+    );
 
     let (done, told) = tokio::sync::oneshot::channel::<()>();
     let once = arguments.once;
@@ -60,7 +63,11 @@ async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedM
     };
     let seconds = began.elapsed().as_secs_f64();
     println!("\n{report}");
-    println!("{:<28}{:.3}  (seconds of work per second of sound)", "real-time factor", metrics.real_time_factor());
+    println!(
+        "{:<28}{:.3}  (seconds of work per second of sound)",
+        "real-time factor",
+        metrics.real_time_factor()
+    );
     println!("{:<28}{seconds:.1} s", "the whole story");
     if !once {
         println!("\nNow speak digits yourself: {page}  (Ctrl-C ends)");
@@ -72,7 +79,11 @@ async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedM
 
 /// Speaks the story into the log, shows what comes back, and writes the subtitles.
 fn tell(log: &Arc<dyn Log>, folder: &Path) -> Result<Report> {
-    let partitions = log.topics()?.into_iter().find(|topic| &*topic.name == topics::AUDIO).map_or(1, |topic| topic.partitions);
+    let partitions = log
+        .topics()?
+        .into_iter()
+        .find(|topic| &*topic.name == topics::AUDIO)
+        .map_or(1, |topic| topic.partitions);
     let partition = partition_for_key(SESSION.as_bytes(), partitions);
     let place = |topic: &str| TopicPartition::new(topic, partition);
     let mut captions = log.read(vec![(place(topics::TRANSCRIPTS), 0), (place(topics::PARTIALS), 0)])?;
@@ -85,10 +96,19 @@ fn tell(log: &Arc<dyn Log>, folder: &Path) -> Result<Report> {
     let mut screen = Screen::standard_output();
     let mut transcripts: Vec<Transcript> = Vec::new();
     while !transcripts.last().is_some_and(|last| last.kind == Kind::End) {
-        anyhow::ensure!(began.elapsed() < PATIENCE, "the recogniser did not finish: see its errors above");
-        let Some(fetched) = captions.poll(Duration::from_secs(1))? else { continue };
+        anyhow::ensure!(
+            began.elapsed() < PATIENCE,
+            "the recogniser did not finish: see its errors above"
+        );
+        let Some(fetched) = captions.poll(Duration::from_secs(1))? else {
+            continue;
+        };
         let now = Instant::now();
-        for record in fetched.batch.iter().filter(|record| record.key == Some(SESSION.as_bytes())) {
+        for record in fetched
+            .batch
+            .iter()
+            .filter(|record| record.key == Some(SESSION.as_bytes()))
+        {
             if &*fetched.from.topic == topics::PARTIALS {
                 let partial: Partial = serde_json::from_slice(record.value)?;
                 measures.partial(&partial, now);

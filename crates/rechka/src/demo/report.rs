@@ -28,7 +28,9 @@ impl Report {
         let speech = || transcripts.iter().filter(|transcript| transcript.kind == Kind::Speech);
         let transcription = Transcription {
             task: Task::Transcribe,
-            language: speech().find_map(|transcript| transcript.language.clone()).unwrap_or_else(|| "en".into()),
+            language: speech()
+                .find_map(|transcript| transcript.language.clone())
+                .unwrap_or_else(|| "en".into()),
             duration: transcripts.last().map_or(0.0, |last| last.end),
             segments: speech().map(segment).collect(),
         };
@@ -36,18 +38,41 @@ impl Report {
         fs::write(&subtitles, transcription.to_srt()).with_context(|| format!("writing {}", subtitles.display()))?;
         let said: Vec<&str> = spoken.iter().map(|word| word.word.as_str()).collect();
         let (shown, finals) = measures.percentiles();
-        Ok(Self { subtitles, errors: WordErrors::compare(&said.join(" "), &transcription.text()), shown, finals })
+        Ok(Self {
+            subtitles,
+            errors: WordErrors::compare(&said.join(" "), &transcription.text()),
+            shown,
+            finals,
+        })
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subtitles, errors, shown, finals } = self;
+        let Self {
+            subtitles,
+            errors,
+            shown,
+            finals,
+        } = self;
         writeln!(f, "{:<28}{}", "subtitles", subtitles.display())?;
         let (wrong, words) = (errors.errors(), errors.words);
-        writeln!(f, "{:<28}{:.1} %  ({wrong} of {words} words)", "word error", 100.0 * errors.rate())?;
-        writeln!(f, "{:<28}p50 {:.2} s, p95 {:.2} s  after the word's end", "a word is shown", shown[0], shown[1])?;
-        write!(f, "{:<28}p50 {:.2} s, p95 {:.2} s  after the last word's end", "a segment is final", finals[0], finals[1])
+        writeln!(
+            f,
+            "{:<28}{:.1} %  ({wrong} of {words} words)",
+            "word error",
+            100.0 * errors.rate()
+        )?;
+        writeln!(
+            f,
+            "{:<28}p50 {:.2} s, p95 {:.2} s  after the word's end",
+            "a word is shown", shown[0], shown[1]
+        )?;
+        write!(
+            f,
+            "{:<28}p50 {:.2} s, p95 {:.2} s  after the last word's end",
+            "a segment is final", finals[0], finals[1]
+        )
     }
 }
 
@@ -55,7 +80,12 @@ fn segment(transcript: &Transcript) -> Segment {
     let words: Vec<Word> = transcript
         .words
         .iter()
-        .map(|word| Word { word: word.word.clone(), start: word.start, end: word.end, probability: word.probability })
+        .map(|word| Word {
+            word: word.word.clone(),
+            start: word.start,
+            end: word.end,
+            probability: word.probability,
+        })
         .collect();
     Segment {
         // Subtitles appear with the first word, not with the silence around it.

@@ -29,8 +29,16 @@ impl<W: Write> Screen<W> {
     pub fn partial(&mut self, partial: &Partial) -> std::io::Result<()> {
         if self.terminal {
             let at = clock(partial.start);
-            write!(self.out, "{REDRAW}{GREY}{at}{PLAIN}  {BOLD}{}{PLAIN}", partial.committed)?;
-            let space = if partial.committed.is_empty() || partial.tentative.is_empty() { "" } else { " " };
+            write!(
+                self.out,
+                "{REDRAW}{GREY}{at}{PLAIN}  {BOLD}{}{PLAIN}",
+                partial.committed
+            )?;
+            let space = if partial.committed.is_empty() || partial.tentative.is_empty() {
+                ""
+            } else {
+                " "
+            };
             write!(self.out, "{space}{GREY}{}{PLAIN}", partial.tentative)?;
             self.out.flush()?;
         }
@@ -65,7 +73,10 @@ mod tests {
     use super::*;
 
     fn shown(terminal: bool) -> String {
-        let mut screen = Screen { out: Vec::new(), terminal };
+        let mut screen = Screen {
+            out: Vec::new(),
+            terminal,
+        };
         let partial = Partial {
             session: "s".into(),
             segment: 0,

@@ -28,7 +28,14 @@ pub fn speak(
             append(&*log, session, &to, frame, &bytes, &[])?;
             frame += chunk.len();
         }
-        append(&*log, session, &to, frame, &[], &[(headers::CONTROL, headers::END.as_bytes())])
+        append(
+            &*log,
+            session,
+            &to,
+            frame,
+            &[],
+            &[(headers::CONTROL, headers::END.as_bytes())],
+        )
     })
 }
 
@@ -47,9 +54,15 @@ fn append(
         (headers::CHANNELS, b"1"),
         (headers::FRAME, frame.as_bytes()),
     ];
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64);
     let mut builder = BatchBuilder::new();
     builder.push(Some(session.as_bytes()), bytes, now, &[&format, more].concat())?;
-    log.append(vec![Append { to: to.clone(), batch: builder.finish() }])?.wait()?;
+    log.append(vec![Append {
+        to: to.clone(),
+        batch: builder.finish(),
+    }])?
+    .wait()?;
     Ok(())
 }

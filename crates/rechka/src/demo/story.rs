@@ -23,7 +23,11 @@ pub struct Spoken {
 pub fn samples() -> Result<Vec<i16>, AudioError> {
     let mut samples = Vec::new();
     for chunk in AudioFile::from_bytes(SOUND)? {
-        samples.extend(chunk?.iter().map(|sample| (sample * f32::from(i16::MAX)).round() as i16));
+        samples.extend(
+            chunk?
+                .iter()
+                .map(|sample| (sample * f32::from(i16::MAX)).round() as i16),
+        );
     }
     Ok(samples)
 }
