@@ -40,6 +40,9 @@ fn main() -> Result<()> {
         .map_or(Ok(30.0), |text| text.parse())
         .context("SECONDS")?;
     let transcriber = Arc::new(Transcriber::load(&model, Precision::Int8)?);
+    let mut live = live::Config::for_model(&model, transcriber.window() as f64 / RATE)?;
+    live.options.language = Some("en".into());
+    live.last_options.language = Some("en".into());
     let mut story = Vec::new();
     for chunk in AudioFile::open(root.join("crates/rechka/story/story.flac"))? {
         story.extend(chunk?.iter().map(|sample| (sample * f32::from(i16::MAX)) as i16));
@@ -50,10 +53,7 @@ fn main() -> Result<()> {
         "{:>9}{:>10}{:>10}{:>10}{:>14}{:>14}",
         "speakers", "finals", "p50 ms", "p95 ms", "work/sound", "cpu cores"
     );
-    let holds = |speakers| -> Result<bool> {
-        let round = round(speakers, seconds, &transcriber, &story)?;
-        Ok(round <= BOUND)
-    };
+    let holds = |speakers| -> Result<bool> { Ok(round(speakers, seconds, &transcriber, &live, &story)? <= BOUND) };
     let mut most = 1;
     while most < MOST && holds(most)? {
         most *= 2;
@@ -71,13 +71,16 @@ fn main() -> Result<()> {
 }
 
 /// Lets `speakers` speak for `seconds`; the 95th percentile of the latency of finals.
-fn round(speakers: usize, seconds: f64, transcriber: &Arc<Transcriber>, story: &Arc<Vec<i16>>) -> Result<Duration> {
+fn round(
+    speakers: usize,
+    seconds: f64,
+    transcriber: &Arc<Transcriber>,
+    live: &live::Config,
+    story: &Arc<Vec<i16>>,
+) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path())?);
-    let mut live = live::Config::new(transcriber.window() as f64 / RATE);
-    live.options.language = Some("en".into());
-    live.last_options.language = Some("en".into());
-    let mut config = Config::new("bench", "bench", live);
+    let mut config = Config::new("bench", "bench", live.clone());
     config.max_sessions = config.max_sessions.max(speakers);
     let partitions = config.partitions;
     let recogniser = Recogniser::spawn(log.clone(), transcriber.clone(), config)?;
