@@ -48,6 +48,8 @@ pub trait Operator: Send {
     fn is_urgent(&self) -> bool;
     /// The epoch with the last [`Operator::output`] is durable.
     fn committed(&mut self);
+    /// Whether so much output waits that it should be committed before more is read.
+    fn is_full(&self) -> bool;
     /// Whether the operator has enough to do with a partition's records for now.
     fn is_congested(&self, partition: Partition) -> bool;
     /// The log could not do something; the task tries again.
@@ -61,10 +63,13 @@ pub struct Task<O> {
     topic: Arc<str>,
     operator: O,
     member: Box<dyn Member>,
-    assigned: BTreeSet<Partition>,
+    /// The partitions that are ours, and the next offset of each that the operator has restored.
+    assigned: BTreeMap<Partition, Option<Offset>>,
     paused: BTreeSet<Partition>,
-    /// The next offsets of what was pushed since the last commit.
-    offsets: BTreeMap<Partition, Offset>,
+    /// Whether anything was pushed since the last commit.
+    pushed: bool,
+    /// Whether an epoch was refused, so that what the operator knows is not what is committed.
+    fenced: bool,
     last_commit: Instant,
 }
 
@@ -81,9 +86,10 @@ impl<O: Operator> Task<O> {
             group,
             topic,
             operator,
-            assigned: BTreeSet::new(),
+            assigned: BTreeMap::new(),
             paused: BTreeSet::new(),
-            offsets: BTreeMap::new(),
+            pushed: false,
+            fenced: false,
             last_commit: Instant::now(),
         })
     }
@@ -94,7 +100,7 @@ impl<O: Operator> Task<O> {
         while !stop.load(Ordering::Relaxed) {
             match self.turn(busy) {
                 Ok(more) => busy = more,
-                Err(EngineError::Log(error)) if !matches!(error, LogError::Closed) => self.recover(&error, stop)?,
+                Err(EngineError::Log(error)) if !matches!(error, LogError::Closed) => self.recover(error, stop)?,
                 Err(error) => return Err(error),
             }
         }
@@ -103,6 +109,9 @@ impl<O: Operator> Task<O> {
 
     fn turn(&mut self, busy: bool) -> Result<bool> {
         self.read(busy)?;
+        if self.fenced {
+            self.rewind()?;
+        }
         let more = self.operator.work()?;
         if self.operator.is_urgent() || self.last_commit.elapsed() >= LONGEST_EPOCH {
             self.commit()?;
@@ -113,27 +122,34 @@ impl<O: Operator> Task<O> {
 
     /// Reads what is there; with nothing else to do, waits for it.
     fn read(&mut self, busy: bool) -> Result<()> {
-        let mut wait = if busy { Duration::ZERO } else { WAIT };
+        let mut wait = if busy || self.fenced { Duration::ZERO } else { WAIT };
         for _ in 0..MOST_BATCHES {
             match self.member.poll(wait)? {
                 Event::Batch(fetched) => {
-                    self.operator.push(&fetched)?;
-                    self.offsets.insert(fetched.from.partition, fetched.next_offset());
-                    if self.operator.is_congested(fetched.from.partition) {
+                    let partition = fetched.from.partition;
+                    // What is not restored yet is sought back to when it is.
+                    if let Some(Some(next)) = self.assigned.get_mut(&partition) {
+                        self.operator.push(&fetched)?;
+                        *next = fetched.next_offset();
+                        self.pushed = true;
+                    }
+                    if self.operator.is_full() {
+                        return Ok(());
+                    }
+                    if self.operator.is_congested(partition) {
                         return self.push_back();
                     }
                 }
                 Event::Assigned(partitions) => {
-                    for partition in partitions {
-                        let offset = self.committed_offset(partition)?;
-                        self.assigned.insert(partition);
-                        self.offsets.remove(&partition);
-                        self.operator.assigned(partition, offset)?;
-                    }
+                    self.assigned
+                        .extend(partitions.into_iter().map(|partition| (partition, None)));
+                    self.restore()?;
                 }
                 Event::Revoked(partitions) => {
-                    self.commit()?;
+                    let committed = self.commit();
+                    // Ours no longer, whether or not their last epoch is committed.
                     partitions.into_iter().for_each(|partition| self.forget(partition));
+                    return committed;
                 }
                 Event::CaughtUp => return Ok(()),
             }
@@ -142,60 +158,85 @@ impl<O: Operator> Task<O> {
         Ok(())
     }
 
+    /// Commits the epoch with the place of every partition, so that it is refused whole when one of them is lost.
     fn commit(&mut self) -> Result<()> {
+        if self.fenced {
+            return Ok(()); // Nothing since the refused epoch may be written.
+        }
         self.last_commit = Instant::now();
         let appends = self.operator.output()?;
-        if appends.is_empty() && self.offsets.is_empty() {
+        if appends.is_empty() && !self.pushed {
             return Ok(());
         }
-        let offsets = std::mem::take(&mut self.offsets);
-        let offsets = offsets
-            .into_iter()
-            .map(|(partition, offset)| (self.partition(partition), offset));
-        let epoch = Epoch {
-            offsets: offsets.collect(),
-            appends,
-        };
-        match self.member.commit(epoch) {
+        let places = self
+            .assigned
+            .iter()
+            .filter_map(|(partition, next)| Some((*partition, (*next)?)));
+        let offsets = places
+            .map(|(partition, next)| (self.partition(partition), next))
+            .collect();
+        match self.member.commit(Epoch { offsets, appends }) {
             Ok(()) => {
+                self.pushed = false;
                 self.operator.committed();
                 Ok(())
             }
             Err(CommitError::Fenced(partition)) => {
                 tracing::warn!(partition, "another member has this partition now");
                 self.forget(partition);
-                self.rewind()
+                self.fenced = true;
+                Ok(())
             }
             Err(CommitError::Log(error)) => Err(error.into()),
         }
     }
 
-    /// After an error of the log: waits, and goes back to the last committed epoch.
-    fn recover(&mut self, error: &LogError, stop: &AtomicBool) -> Result<()> {
-        tracing::error!(%error, "the log failed; trying again from the last committed epoch");
-        self.operator.failed(error);
-        let since = Instant::now();
-        while since.elapsed() < RETRY && !stop.load(Ordering::Relaxed) {
-            thread::sleep(WAIT.min(RETRY));
-        }
-        match self.rewind() {
-            Err(EngineError::Log(LogError::Closed)) => Err(LogError::Closed.into()),
-            // It will be tried again.
-            Err(EngineError::Log(_)) | Ok(()) => Ok(()),
-            Err(error) => Err(error),
+    /// After an error of the log: waits, and goes back to the last committed epoch, until that succeeds.
+    fn recover(&mut self, mut error: LogError, stop: &AtomicBool) -> Result<()> {
+        loop {
+            tracing::error!(%error, "the log failed; trying again from the last committed epoch");
+            self.operator.failed(&error);
+            // Nothing of what the operator made since then may be committed, should the task stop here.
+            self.fenced = true;
+            let since = Instant::now();
+            while since.elapsed() < RETRY {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                thread::sleep(WAIT);
+            }
+            match self.rewind() {
+                Err(EngineError::Log(again)) if !matches!(again, LogError::Closed) => error = again,
+                result => return result,
+            }
         }
     }
 
-    /// Forgets everything since the last committed epoch.
+    /// Forgets everything since the last committed epoch, and restores that.
     fn rewind(&mut self) -> Result<()> {
-        self.offsets.clear();
-        for partition in self.assigned.clone() {
-            self.operator.revoked(partition);
+        for (partition, next) in &mut self.assigned {
+            *next = None;
+            self.operator.revoked(*partition);
         }
-        for partition in self.assigned.clone() {
+        self.restore()?;
+        self.pushed = false;
+        self.fenced = false;
+        Ok(())
+    }
+
+    /// Restores the partitions that are not.
+    fn restore(&mut self) -> Result<()> {
+        let missing: Vec<Partition> = self
+            .assigned
+            .iter()
+            .filter(|(_, next)| next.is_none())
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in missing {
             let offset = self.committed_offset(partition)?;
             self.member.seek(&self.partition(partition), offset)?;
             self.operator.assigned(partition, offset)?;
+            self.assigned.insert(partition, Some(offset));
         }
         Ok(())
     }
@@ -203,13 +244,12 @@ impl<O: Operator> Task<O> {
     fn forget(&mut self, partition: Partition) {
         self.assigned.remove(&partition);
         self.paused.remove(&partition);
-        self.offsets.remove(&partition);
         self.operator.revoked(partition);
     }
 
     /// Stops reading partitions that the operator has enough of, and goes on with the others.
     fn push_back(&mut self) -> Result<()> {
-        for partition in self.assigned.clone() {
+        for partition in self.assigned.keys().copied().collect::<Vec<_>>() {
             let congested = self.operator.is_congested(partition);
             if congested && self.paused.insert(partition) {
                 self.member.pause(&[self.partition(partition)])?;

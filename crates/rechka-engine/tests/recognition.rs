@@ -9,7 +9,7 @@ use std::{
 
 use common::*;
 use rechka_engine::{Config, Recogniser, STATE};
-use rechka_log::{Log, SqliteLog, TopicPartition};
+use rechka_log::{Append, BatchBuilder, Log, MAX_RECORD_BYTES, SqliteLog, TopicPartition};
 use rechka_types::{Kind, Partial, Transcript, headers, topics};
 
 struct Run {
@@ -206,6 +206,39 @@ fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
         dead.iter()
             .all(|read| read.headers.iter().any(|(name, _)| name == "dead.offset"))
     );
+}
+
+#[test]
+fn a_flood_of_senseless_records_and_one_as_large_as_can_be_do_not_stop_the_stream() {
+    const FLOOD: usize = 450_000; // More dead letters than one batch can hold.
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    let partition = TopicPartition::new(topics::AUDIO, 0);
+    let write = |batch: BatchBuilder| {
+        let append = Append {
+            to: partition.clone(),
+            batch: batch.finish(),
+        };
+        log.append(vec![append]).unwrap().wait().unwrap();
+    };
+    for _ in 0..10 {
+        let mut batch = BatchBuilder::new();
+        (0..FLOOD / 10).for_each(|_| batch.push(None, b"no", 0, &[]).unwrap());
+        write(batch);
+    }
+    let mut batch = BatchBuilder::new();
+    batch.push(None, &vec![b'x'; MAX_RECORD_BYTES - 64], 0, &[]).unwrap();
+    write(batch);
+    append(&*log, &session("anna", &noise(1, 10.0, 16_000), 16_000, 1_600));
+
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    wait_for(&*log, 1);
+    recogniser.stop().unwrap();
+    let dead = log
+        .offsets(&TopicPartition::new(topics::dead(topics::AUDIO), 0))
+        .unwrap();
+    assert_eq!(dead.end - dead.start, FLOOD as u64 + 1);
 }
 
 #[test]

@@ -103,6 +103,25 @@ fn a_commit_that_fails_is_tried_again() {
 }
 
 #[test]
+fn a_log_that_can_not_say_what_is_committed_loses_no_partition() {
+    for failing in [0..1, 0..3, 1..4] {
+        let directory = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+        create_audio_topic(&*log);
+        append(&*log, &RECORDS);
+        let faulty = Faulty::with_failing_lookups(log.clone(), failing.clone());
+        let recogniser = Recogniser::spawn(faulty, Arc::new(Script::default()), small_steps()).unwrap();
+        wait_for(&*log, 3);
+        recogniser.stop().unwrap();
+        assert_eq!(
+            read(&*log, topics::TRANSCRIPTS),
+            *EXPECTED,
+            "lookups {failing:?} failed"
+        );
+    }
+}
+
+#[test]
 fn partitions_that_go_to_another_member_change_no_transcript() {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());

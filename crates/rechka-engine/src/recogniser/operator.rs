@@ -419,6 +419,10 @@ impl<M: Model + ?Sized> Operator for Recognition<M> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.outbox.is_full()
+    }
+
     fn is_congested(&self, partition: Partition) -> bool {
         let most = self.max_backlog();
         self.partitions.get(&partition).is_some_and(|sessions| {

@@ -1,13 +1,48 @@
 //! What an epoch writes, by topic and partition.
 use std::{collections::BTreeMap, sync::Arc};
 
-use rechka_log::{Append, BatchBuilder, Header, Partition, RecordRef, Result, TopicPartition};
+use rechka_log::{Append, BatchBuilder, Header, MAX_RECORD_BYTES, Partition, RecordRef, Result, TopicPartition};
 use rechka_types::{Partial, Transcript, topics};
 
 use super::stored::STATE;
 
+/// Bytes after which a batch is complete and another one begins.
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of output that should be committed before more is read.
+const ENOUGH_BYTES: usize = 8 << 20;
+/// Bytes that a dead letter's own headers may take.
+const HEADER_BYTES: usize = 4096;
+
 /// Records by partition.
-type Batches = BTreeMap<Partition, BatchBuilder>;
+#[derive(Default)]
+struct Batches(BTreeMap<Partition, Vec<BatchBuilder>>);
+
+impl Batches {
+    fn push(
+        &mut self,
+        partition: Partition,
+        key: Option<&[u8]>,
+        value: &[u8],
+        timestamp: i64,
+        headers: &[Header<'_>],
+    ) -> Result<()> {
+        let batches = self.0.entry(partition).or_default();
+        if batches
+            .last()
+            .is_none_or(|batch| batch.bytes() + value.len() > BATCH_BYTES)
+        {
+            batches.push(BatchBuilder::new());
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.push(key, value, timestamp, headers)?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.values().flatten().map(BatchBuilder::bytes).sum()
+    }
+}
 
 /// Records that wait for the epoch's end.
 #[derive(Default)]
@@ -23,17 +58,12 @@ impl Outbox {
     pub fn transcript(&mut self, partition: Partition, transcript: &Transcript, timestamp: i64) -> Result<()> {
         let key = transcript.session.as_bytes();
         self.transcripts
-            .entry(partition)
-            .or_default()
-            .push(Some(key), &json(transcript), timestamp, &[])
+            .push(partition, Some(key), &json(transcript), timestamp, &[])
     }
 
     pub fn partial(&mut self, partition: Partition, partial: &Partial, timestamp: i64) -> Result<()> {
         let key = partial.session.as_bytes();
-        self.partials
-            .entry(partition)
-            .or_default()
-            .push(Some(key), &json(partial), timestamp, &[])
+        self.partials.push(partition, Some(key), &json(partial), timestamp, &[])
     }
 
     /// A record of the audio topic that could not be processed, as it was, with headers that say why and where it was.
@@ -45,25 +75,38 @@ impl Outbox {
             ("dead.partition", number.as_bytes()),
             ("dead.offset", offset.as_bytes()),
         ];
-        let headers: Vec<Header<'_>> = record.headers().chain(why).collect();
-        self.dead
-            .entry(partition)
-            .or_default()
-            .push(record.key, record.value, record.timestamp, &headers)
+        let size = |headers: &[Header<'_>]| {
+            headers
+                .iter()
+                .map(|(name, value)| name.len() + value.len() + 16)
+                .sum::<usize>()
+        };
+        let mut headers: Vec<Header<'_>> = record.headers().collect();
+        let (mut key, mut value) = (record.key, record.value);
+        if key.map_or(0, <[u8]>::len) + value.len() + size(&headers) + HEADER_BYTES > MAX_RECORD_BYTES {
+            // It has no room for the reason: its offset tells where it is whole.
+            key = key.filter(|key| key.len() <= HEADER_BYTES);
+            value = &value[..value.len().min(MAX_RECORD_BYTES / 2)];
+            headers.clear();
+        }
+        headers.extend(why);
+        self.dead.push(partition, key, value, record.timestamp, &headers)
     }
 
     /// The state of a session; an empty value: nothing is known of it any more.
     pub fn state(&mut self, partition: Partition, session: &str, value: &[u8], timestamp: i64) -> Result<()> {
-        let key = session.as_bytes();
         self.state
-            .entry(partition)
-            .or_default()
-            .push(Some(key), value, timestamp, &[])
+            .push(partition, Some(session.as_bytes()), value, timestamp, &[])
     }
 
     /// Whether others wait for what is in it.
     pub fn is_urgent(&self) -> bool {
-        !self.transcripts.is_empty() || !self.dead.is_empty()
+        !self.transcripts.0.is_empty() || !self.dead.0.is_empty()
+    }
+
+    /// Whether so much waits that it should be written first.
+    pub fn is_full(&self) -> bool {
+        self.transcripts.bytes() + self.dead.bytes() + self.state.bytes() > ENOUGH_BYTES
     }
 
     /// Takes what the epoch writes.
@@ -87,19 +130,20 @@ impl Outbox {
             &mut self.state,
             &mut self.partials,
         ] {
-            batches.remove(&partition);
+            batches.0.remove(&partition);
         }
     }
 }
 
 fn appends_to(topic: &str, batches: &mut Batches) -> Vec<Append> {
     let topic: Arc<str> = topic.into();
-    let batches = std::mem::take(batches).into_iter();
-    let append = |(partition, batch): (Partition, BatchBuilder)| Append {
+    let batches = std::mem::take(batches).0.into_iter();
+    let each = batches.flat_map(|(partition, batches)| batches.into_iter().map(move |batch| (partition, batch)));
+    each.map(|(partition, batch)| Append {
         to: TopicPartition::new(topic.clone(), partition),
         batch: batch.finish(),
-    };
-    batches.map(append).collect()
+    })
+    .collect()
 }
 
 /// Structs of text, numbers and lists can always be written.

@@ -356,6 +356,9 @@ pub struct Faulty {
     pub log: Arc<dyn Log>,
     pub fault: Mutex<Option<Fault>>,
     pub steps: Arc<AtomicUsize>,
+    /// Which questions for a group's offset fail, counted from 0.
+    pub failing_lookups: std::ops::Range<usize>,
+    pub lookups: AtomicUsize,
 }
 
 impl Faulty {
@@ -364,6 +367,19 @@ impl Faulty {
             log,
             fault: Mutex::new(Some(fault)),
             steps: Arc::default(),
+            failing_lookups: 0..0,
+            lookups: AtomicUsize::default(),
+        })
+    }
+
+    /// Members without faults of their own, in a log that sometimes can't say what is committed.
+    pub fn with_failing_lookups(log: Arc<dyn Log>, failing_lookups: std::ops::Range<usize>) -> Arc<Self> {
+        Arc::new(Faulty {
+            log,
+            fault: Mutex::new(None),
+            steps: Arc::default(),
+            failing_lookups,
+            lookups: AtomicUsize::default(),
         })
     }
 }
@@ -438,7 +454,10 @@ impl Log for Faulty {
         self.log.delete_before(partition, offset)
     }
     fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>> {
-        self.log.committed(group, partition)
+        match self.failing_lookups.contains(&self.lookups.fetch_add(1, SeqCst)) {
+            true => Err(LogError::Storage("too many open files".into())),
+            false => self.log.committed(group, partition),
+        }
     }
     fn append(&self, appends: Vec<Append>) -> Result<Ack> {
         self.log.append(appends)
