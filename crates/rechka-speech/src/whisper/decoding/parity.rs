@@ -336,3 +336,68 @@ fn a_request_that_can_not_be_served_says_why_and_spoils_no_other() {
         .unwrap_err();
     assert!(error.to_string().contains("de, ru, ja"), "{error}");
 }
+
+#[test]
+fn when_no_attempt_is_believed_the_likeliest_is_given_and_always_the_same() {
+    let case = case("multilingual");
+    let options = Options {
+        temperatures: vec![0.0, 0.6, 1.0],
+        context: Context::Unpadded { margin: 0.5 },
+        log_prob_threshold: 0.0,
+        no_speech_threshold: 2.0,
+        ..options(&case.golden)
+    };
+    let hypothesis = || {
+        case.transcriber
+            .transcribe(&[request(&case.audio[0], &options)])
+            .remove(0)
+            .unwrap()
+    };
+    let first = hypothesis();
+    assert_eq!(hypothesis(), first);
+    let single = Options {
+        temperatures: vec![0.0],
+        ..options.clone()
+    };
+    let greedy = case
+        .transcriber
+        .transcribe(&[request(&case.audio[0], &single)])
+        .remove(0)
+        .unwrap();
+    let logprob = |hypothesis: &super::Hypothesis| hypothesis.segments[0].avg_logprob;
+    assert!(logprob(&first) >= logprob(&greedy));
+}
+
+#[test]
+fn doubt_and_a_high_no_speech_probability_make_silence() {
+    let case = case("multilingual");
+    let options = Options {
+        log_prob_threshold: 0.0,
+        no_speech_threshold: -1.0,
+        ..options(&case.golden)
+    };
+    let hypothesis = case
+        .transcriber
+        .transcribe(&[request(&case.audio[0], &options)])
+        .remove(0)
+        .unwrap();
+    assert_eq!((hypothesis.ended, hypothesis.text().as_str()), (Ended::Silence, ""));
+    assert!(hypothesis.segments.is_empty());
+}
+
+#[test]
+fn no_audio_at_all_is_decoded_without_complaint() {
+    let case = case("english");
+    let align_att = Some(super::AlignAtt::new(true));
+    for options in [
+        options(&case.golden),
+        Options {
+            align_att,
+            word_times: true,
+            ..options(&case.golden)
+        },
+    ] {
+        assert!(case.transcriber.transcribe(&[request(&[], &options)]).remove(0).is_ok());
+    }
+    assert!(case.transcriber.transcribe(&[]).is_empty());
+}

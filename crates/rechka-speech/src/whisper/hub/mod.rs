@@ -16,7 +16,7 @@ pub use client::Token;
 pub use error::HubError;
 
 /// The files of a checkpoint besides its weights, and whether it can't do without.
-const FILES: [(&str, bool); 7] = [
+const FILES: [(&str, bool); 8] = [
     ("config.json", true),
     ("generation_config.json", false),
     ("preprocessor_config.json", false),
@@ -24,6 +24,8 @@ const FILES: [(&str, bool); 7] = [
     ("vocab.json", false),
     ("merges.txt", false),
     ("added_tokens.json", false),
+    // How the model likes to be used live, where its maker says so.
+    ("live.json", false),
 ];
 const WEIGHTS: &str = "model.safetensors";
 const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
