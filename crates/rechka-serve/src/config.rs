@@ -36,7 +36,7 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Bytes of one session received but not durable yet; more are left in the client's socket.
     pub window_bytes: u64,
-    /// Bytes per second of one session that are read; more are left in the client's socket.
+    /// Bytes per second of one session that are read (a message counts 256 more than it has); more are left in the client's socket.
     pub bytes_per_second: u64,
     /// How much faster than real time a live session may send in the long run. Files may go as fast as they are acknowledged.
     pub live_speed: f64,

@@ -294,6 +294,8 @@ struct Credit {
 }
 
 impl Pacer {
+    /// What reading a message costs, however small it is, in bytes.
+    const MESSAGE_BYTES: usize = 256;
     /// Reading may run ahead of its pace by this much.
     const AHEAD: Duration = Duration::from_millis(500);
 
@@ -320,7 +322,7 @@ impl Pacer {
 
     fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
         let now = Instant::now();
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        let cost = Duration::from_secs_f64((bytes + Self::MESSAGE_BYTES) as f64 / self.bytes_per_second);
         self.read_until = self.read_until.max(now) + cost;
         if let Some(credit) = &mut self.live {
             let earned = now.duration_since(credit.at).as_secs_f64() * credit.bytes_per_second;

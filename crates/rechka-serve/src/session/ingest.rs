@@ -19,8 +19,11 @@ use crate::{
 
 /// Jobs that may wait; senders wait beyond.
 const WAITING_JOBS: usize = 1024;
-/// Audio that goes into one append, roughly.
+/// What goes into one append, roughly: far less than [`rechka_log::MAX_BATCH_BYTES`].
 const TURN_BYTES: usize = 8 * 1024 * 1024;
+/// What a job may take in an append beside its samples: key, headers and a place in the columns. Without it a turn of tiny
+/// messages would have no end, and its batch would be too large for the log.
+const JOB_BYTES: usize = 512;
 
 /// What connections ask for.
 pub(crate) enum Job {
@@ -144,7 +147,7 @@ fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, m
     while let Some(first) = jobs.blocking_recv() {
         let mut turn = Turn::new(Instant::now(), milliseconds_now());
         let mut received = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut jobs_bytes) = (0, 0);
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
@@ -163,7 +166,9 @@ fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, m
                 Job::Leave { session, connection } => sequencer.leave(&session, connection, &turn),
                 Job::Tick => sequencer.expire(&mut turn),
             }
-            next = if bytes < TURN_BYTES { jobs.try_recv().ok() } else { None };
+            jobs_bytes += JOB_BYTES;
+            let full = bytes + jobs_bytes >= TURN_BYTES;
+            next = if full { None } else { jobs.try_recv().ok() };
         }
         let (group, end) = turn.split();
         match append(log, group) {
@@ -193,4 +198,54 @@ fn append(log: &dyn Log, group: Group) -> Result<(Counts, Vec<Offset>), LogError
 fn milliseconds_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rechka_log::SqliteLog;
+
+    use super::*;
+    use crate::{session::recover, transcripts::Catalog};
+
+    #[test]
+    fn any_number_of_tiny_messages_is_stored() {
+        /// More than one batch of the log can hold, with names and languages of the greatest length.
+        const MESSAGES: u64 = 350_000;
+        let directory = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(directory.path()).unwrap();
+        crate::topics::ensure(&log, 1).unwrap();
+        let catalog = Arc::new(Catalog::new(1, 10));
+        let recovered = recover(&log, 1).unwrap();
+        let sequencer = Sequencer::new(recovered, 10, Duration::ZERO, catalog.clone(), Instant::now());
+        let name = "n".repeat(64);
+        let session = SessionId::parse(&name).unwrap();
+        let hello = Hello::parse(&format!(
+            r#"{{"encoding":"pcm_s16le","rate":384000,"channels":1,"session":"{name}","language":"{}","task":"transcribe"}}"#,
+            "l".repeat(16)
+        ));
+        let (sender, jobs) = mpsc::channel(MESSAGES as usize + 1);
+        let send = |job| assert!(sender.try_send(job).is_ok());
+        let (reply, _answer) = oneshot::channel();
+        send(Job::Open {
+            hello: hello.unwrap(),
+            reply,
+        });
+        for first_frame in 0..MESSAGES {
+            let message = AudioMessage {
+                first_frame,
+                samples: bytes::Bytes::from_static(&[1, 2]),
+            };
+            send(Job::Audio {
+                session: session.clone(),
+                connection: 1,
+                message,
+                received: Instant::now(),
+            });
+        }
+        drop(sender);
+        run(&log, sequencer, jobs, &Metrics::default());
+        assert_eq!(catalog.stored(&name).unwrap().frames, MESSAGES);
+    }
 }
