@@ -32,7 +32,7 @@ pub struct Limits {
     pub sessions: usize,
     /// Connections at once, of any kind.
     pub connections: usize,
-    /// Bytes of one audio message, its 8-byte frame number included.
+    /// Bytes of one audio message, its 8-byte frame number included; less where that would be more than a minute of audio.
     pub message_bytes: usize,
     /// Bytes of one session received but not durable yet; more are left in the client's socket.
     pub window_bytes: u64,

@@ -18,6 +18,8 @@ use crate::{
 
 /// A client has so long to say hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// A recogniser takes at most so much audio in one record.
+const LONGEST_SECONDS: usize = 60;
 /// Saying goodbye may take so long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -86,6 +88,8 @@ async fn converse(socket: &mut WebSocket, shared: &Shared) -> Result<std::conver
         ingest: &ingest,
         events: shared.subscribe(opened.session.as_str(), after_segment),
         frame_bytes,
+        message_bytes: AudioMessage::size(LONGEST_SECONDS * frame_bytes * rate as usize)
+            .min(shared.config.limits.message_bytes),
         sent: opened.next_frame,
         acknowledged: opened.next_frame,
         pacer: Pacer::new(&shared.config.limits, pace, frame_bytes as u64 * u64::from(rate)),
@@ -132,6 +136,8 @@ struct Stream<'a> {
     opened: Opened,
     events: Subscription,
     frame_bytes: usize,
+    /// Bytes of one audio message.
+    message_bytes: usize,
     /// The end of what has been handed over to be stored.
     sent: u64,
     /// The end of what the client knows to be durable.
@@ -148,7 +154,7 @@ impl Stream<'_> {
             next_frame: self.opened.next_frame,
             ended: self.opened.ended,
             model: &self.shared.config.model,
-            message_bytes: self.limits.message_bytes,
+            message_bytes: self.message_bytes,
             window_bytes: self.limits.window_bytes,
         };
         send(socket, self.limits, Message::text(ready.to_json())).await?;
@@ -206,7 +212,7 @@ impl Stream<'_> {
                     return Err(Refusal::Ended.into());
                 }
                 self.pacer.take(bytes.len())?;
-                let message = AudioMessage::parse(bytes, self.frame_bytes, self.limits.message_bytes)?;
+                let message = AudioMessage::parse(bytes, self.frame_bytes, self.message_bytes)?;
                 let frames = (message.samples.len() / self.frame_bytes) as u64;
                 // A gap is refused by the sequencer, which knows what is missing; it must not count as being under way.
                 if message.first_frame <= self.sent {

@@ -261,6 +261,23 @@ async fn every_refusal_says_why_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_has_no_more_audio_than_a_recogniser_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::start(open_log(directory.path()), config()).await;
+    let slow = json!({"encoding": "mulaw", "rate": 1000, "channels": 1, "pace": "file"});
+    let mut client = served.connect(slow).await;
+    assert_eq!(client.expect("ready").await["message_bytes"], 8 + 60_000);
+    client.bytes(vec![0; 8 + 60_000]).await;
+    client.acknowledged(60_000).await;
+    let mut longer = 60_000_u64.to_le_bytes().to_vec();
+    longer.resize(8 + 60_001, 0);
+    client.bytes(longer).await;
+    let (refusal, code) = client.refused().await;
+    assert_eq!((refusal["code"].as_str().unwrap(), code), ("message_too_large", 1009));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recording_may_come_as_fast_as_it_is_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let limits = config_with(|limits| {

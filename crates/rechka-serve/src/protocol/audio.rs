@@ -16,6 +16,11 @@ pub(crate) struct AudioMessage {
 }
 
 impl AudioMessage {
+    /// Bytes of a message with so many bytes of samples.
+    pub fn size(samples: usize) -> usize {
+        NUMBER_BYTES + samples
+    }
+
     /// Reads a message of frames of `frame_bytes` bytes each.
     pub fn parse(message: Bytes, frame_bytes: usize, limit: usize) -> Result<Self, Refusal> {
         if message.len() > limit {
