@@ -221,7 +221,7 @@ impl Catalog {
         }
         entry
             .segments_at
-            .map_or(position..position, |(first, _)| first..position)
+            .map_or(position..position, |(first, last)| first..last + 1)
     }
 
     /// Forgets a listener.

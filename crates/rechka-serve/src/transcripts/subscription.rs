@@ -40,7 +40,8 @@ struct Waiting {
 }
 
 impl Queue {
-    fn new(room: usize) -> Self {
+    /// An empty queue with room for so many finals.
+    pub fn new(room: usize) -> Self {
         Self {
             waiting: Mutex::default(),
             arrived: Notify::new(),

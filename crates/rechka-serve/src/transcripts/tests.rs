@@ -153,6 +153,17 @@ async fn a_listener_that_is_interrupted_all_the_time_misses_nothing() {
 }
 
 #[test]
+fn a_listener_reads_only_where_its_session_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::new(directory.path(), 10);
+    bench.write(&[segment("b", 0), segment("a", 0), segment("b", 1), segment("a", 1)]);
+    bench.write(&[segment("b", 2), segment("b", 3)]);
+    let queue = Arc::new(subscription::Queue::new(10));
+    assert_eq!(bench.catalog.listen("a", &queue), 1..4);
+    assert!(bench.catalog.listen("new", &queue).is_empty());
+}
+
+#[test]
 fn the_catalog_leaves_out_the_oldest_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let bench = Bench::new(directory.path(), 3);
