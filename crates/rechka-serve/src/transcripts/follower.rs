@@ -8,18 +8,21 @@ use std::{
     time::Duration,
 };
 
-use rechka_log::{Fetched, Log, Offset, Result, TopicPartition};
+use rechka_log::{Fetched, Log, LogError, Offset, Reader, TopicPartition};
 use rechka_types::{Partial, Transcript, topics};
 
 use super::Catalog;
 
 /// How often the thread looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long the thread waits after an error of the log before it reads on.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Follows transcripts from the beginning, partials from now on.
 pub(crate) struct Follower {
     stop: Arc<AtomicBool>,
-    ended: Arc<AtomicBool>,
+    /// Whether the last attempt to read has failed.
+    failing: Arc<AtomicBool>,
     /// Where the transcripts ended when the thread began.
     behind: Vec<Offset>,
     catalog: Arc<Catalog>,
@@ -47,26 +50,24 @@ impl Follower {
         }
         catalog.set_positions(positions);
         let stop = Arc::new(AtomicBool::new(false));
-        let ended = Arc::new(AtomicBool::new(false));
-        let (stopped, has_ended, shared) = (stop.clone(), ended.clone(), catalog.clone());
-        let thread = thread::Builder::new().name("gateway-follower".into()).spawn(move || {
-            if let Err(error) = follow(&*log, from, &shared, &stopped) {
-                tracing::error!(%error, "the transcripts can't be followed any more");
-            }
-            has_ended.store(true, Ordering::Relaxed);
-        })?;
+        let failing = Arc::new(AtomicBool::new(false));
+        let reader = log.read(from)?;
+        let (stopped, fails, shared) = (stop.clone(), failing.clone(), catalog.clone());
+        let thread = thread::Builder::new()
+            .name("gateway-follower".into())
+            .spawn(move || follow(reader, &shared, &stopped, &fails))?;
         let follower = Self {
             stop,
-            ended,
+            failing,
             behind,
             catalog,
         };
         Ok((follower, thread))
     }
 
-    /// Whether the thread runs, and has read what was there when it began.
+    /// Whether the thread can read, and has read what was there when it began.
     pub fn ready(&self) -> std::result::Result<(), String> {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.failing.load(Ordering::Relaxed) {
             return Err("the transcripts can't be read".into());
         }
         let positions = self.catalog.positions();
@@ -94,19 +95,25 @@ impl Drop for Follower {
     }
 }
 
-fn follow(log: &dyn Log, from: Vec<(TopicPartition, Offset)>, catalog: &Catalog, stop: &AtomicBool) -> Result<()> {
-    let mut reader = log.read(from)?;
+fn follow(mut reader: Box<dyn Reader>, catalog: &Catalog, stop: &AtomicBool, failing: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let Some(fetched) = reader.poll(LOOK)? else {
-            continue;
-        };
-        if &*fetched.from.topic == topics::TRANSCRIPTS {
-            take_transcripts(&fetched, catalog);
-        } else {
-            take_partials(&fetched, catalog);
+        let fetched = reader.poll(LOOK);
+        failing.store(fetched.is_err(), Ordering::Relaxed);
+        match fetched {
+            Ok(Some(fetched)) if &*fetched.from.topic == topics::TRANSCRIPTS => take_transcripts(&fetched, catalog),
+            Ok(Some(fetched)) => take_partials(&fetched, catalog),
+            Ok(None) => {}
+            Err(error @ LogError::Closed) => {
+                tracing::error!(%error, "the transcripts can't be followed any more");
+                return;
+            }
+            // Disks recover, and what can't be read in one partition must not keep the others from being heard.
+            Err(error) => {
+                tracing::warn!(%error, "the transcripts can't be read; trying again");
+                thread::sleep(RETRY);
+            }
         }
     }
-    Ok(())
 }
 
 fn take_transcripts(fetched: &Fetched, catalog: &Catalog) {
@@ -133,5 +140,40 @@ fn take_partials(fetched: &Fetched, catalog: &Catalog) {
         if let Ok(partial) = serde_json::from_slice::<Partial>(record.value) {
             catalog.partial(partial, record.timestamp);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rechka_log::{BatchBuilder, Result};
+
+    use super::*;
+
+    /// Says what it is given, from the last to the first; then that the log is closed.
+    struct Script(Vec<Result<Option<Fetched>>>);
+
+    impl Reader for Script {
+        fn poll(&mut self, _wait: Duration) -> Result<Option<Fetched>> {
+            self.0.pop().unwrap_or(Err(LogError::Closed))
+        }
+    }
+
+    #[test]
+    fn captions_go_on_after_an_error_of_the_disk() {
+        let segment = r#"{"session":"a","segment":0,"revision":0,"kind":"speech","start":0,"end":1,"text":"one"}"#;
+        let mut batch = BatchBuilder::new();
+        batch.push(Some(b"a"), segment.as_bytes(), 0, &[]).unwrap();
+        let fetched = Fetched {
+            from: TopicPartition::new(topics::TRANSCRIPTS, 0),
+            base_offset: 0,
+            batch: batch.finish(),
+        };
+        let script = Script(vec![Ok(Some(fetched)), Err(LogError::Storage("unreadable".into()))]);
+        let catalog = Catalog::new(1, 10);
+        let failing = AtomicBool::new(false);
+        follow(Box::new(script), &catalog, &AtomicBool::new(false), &failing);
+        assert_eq!(catalog.positions(), [1]);
+        assert_eq!(catalog.list(10, None)[0].segments, 1);
+        assert!(failing.into_inner(), "it is over, and says so");
     }
 }
