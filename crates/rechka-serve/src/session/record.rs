@@ -7,7 +7,8 @@ use crate::protocol::{Hello, Pace, SessionId, Task};
 
 /// The compacted topic of sessions: key the session, value [`SessionRecord`] as JSON.
 ///
-/// A record is written when a session begins, after every [`CHECKPOINT_SECONDS`] of its audio, and when it ends; always in the same
+/// A record is written when a session begins, after every [`CHECKPOINT_SECONDS`] of its audio, after [`CHECKPOINT_RECORDS`] of
+/// others' in its partition, and when it ends; always in the same
 /// atomic append as the audio it speaks of. After a restart the gateway reads these records, and only the audio that
 /// came after the last of them, to know which frame every open session goes on with: that work is bounded by the number of
 /// sessions, not by their length.
@@ -15,6 +16,8 @@ pub const SESSIONS: &str = "sessions";
 
 /// Seconds of audio between two records of a session.
 pub(crate) const CHECKPOINT_SECONDS: u64 = 30;
+/// Records of its partition between two records of a session, in which it may be silent.
+pub(crate) const CHECKPOINT_RECORDS: u64 = 20_000;
 
 /// Marks kept of a session; when there are more, every second one is dropped and they grow rarer.
 const MOST_MARKS: usize = 64;
@@ -79,9 +82,10 @@ impl SessionRecord {
         }
     }
 
-    /// Whether it is time for another record.
-    pub fn checkpoint_due(&self) -> bool {
+    /// Whether it is time for another record, when its partition ends at `end`.
+    pub fn checkpoint_due(&self, end: Offset) -> bool {
         self.frames - self.checkpoint.frame >= CHECKPOINT_SECONDS * u64::from(self.format.rate())
+            || end.saturating_sub(self.checkpoint.offset) >= CHECKPOINT_RECORDS
     }
 
     /// Notes that all frames from [`SessionRecord::frames`] on will be found from `offset` on.
@@ -94,9 +98,10 @@ impl SessionRecord {
             [first, second, ..] => second.frame - first.frame,
             _ => 0,
         };
-        let last = self.marks.last().map_or(0, |mark| mark.frame);
-        if self.frames - last >= spacing {
-            self.marks.push(self.checkpoint);
+        match self.marks.last_mut() {
+            Some(last) if last.frame == self.frames => *last = self.checkpoint,
+            Some(last) if self.frames - last.frame < spacing => {}
+            _ => self.marks.push(self.checkpoint),
         }
         if self.marks.len() > MOST_MARKS {
             let mut position = 0;
@@ -145,7 +150,7 @@ mod tests {
         let mut record = record();
         for n in 1..=10_000_u64 {
             record.frames = n * 30_000;
-            assert!(record.checkpoint_due());
+            assert!(record.checkpoint_due(100 + n));
             record.set_checkpoint(100 + n);
         }
         assert!(record.marks.len() <= MOST_MARKS && record.marks.len() > MOST_MARKS / 4);

@@ -126,6 +126,17 @@ impl Session {
             .push_audio(self.partition, key, samples, turn.timestamp, &all);
     }
 
+    /// Writes the session down if it is time; returns whether it was.
+    fn checkpoint_if_due(&mut self, ends: &[Offset], turn: &mut Turn) -> bool {
+        let end = ends.get(self.partition as usize).copied().unwrap_or(0);
+        let due = self.record.checkpoint_due(end);
+        if due {
+            self.record.set_checkpoint(end);
+            turn.group.push_session(&self.record, turn.timestamp);
+        }
+        due
+    }
+
     fn end(&mut self, turn: &mut Turn) {
         self.append(&[], true, turn);
         self.record.ended = true;
@@ -243,11 +254,7 @@ impl Sequencer {
             Fit::Next(samples) => {
                 session.append(&samples, false, turn);
                 session.record.frames += (samples.len() / frame_bytes) as u64;
-                if session.record.checkpoint_due() {
-                    let end = self.ends.get(session.partition as usize).copied();
-                    session.record.set_checkpoint(end.unwrap_or(0));
-                    turn.group.push_session(&session.record, turn.timestamp);
-                }
+                session.checkpoint_if_due(&self.ends, turn);
                 turn.touched.insert(id.clone());
             }
         }
@@ -273,14 +280,14 @@ impl Sequencer {
         }
     }
 
-    /// Completes the sessions whose clients did not come back in time.
+    /// Completes the sessions whose clients did not come back in time, and writes down where the silent ones are.
     pub fn expire(&mut self, turn: &mut Turn) {
-        for (id, session) in &mut self.open {
-            if let Presence::AwaitedUntil(moment) = session.presence
-                && moment <= turn.now
-                && !session.record.ended
-            {
+        for (id, session) in self.open.iter_mut().filter(|(_, session)| !session.record.ended) {
+            let expired = matches!(session.presence, Presence::AwaitedUntil(moment) if moment <= turn.now);
+            if expired {
                 session.end(turn);
+            }
+            if expired || session.checkpoint_if_due(&self.ends, turn) {
                 turn.touched.insert(id.clone());
             }
         }

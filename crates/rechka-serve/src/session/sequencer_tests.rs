@@ -196,6 +196,24 @@ fn a_long_session_is_written_down_now_and_then() {
     }
 }
 
+#[test]
+fn a_silent_session_is_written_down_as_its_partition_grows() {
+    let mut bench = Bench::new();
+    let silent = bench.open("silent").unwrap();
+    bench.audio(&silent, 0, 10, true);
+    for _ in 0..100 {
+        for end in bench.sequencer.ends.iter_mut() {
+            *end += 5000;
+        }
+        bench.turn(|sequencer, turn| sequencer.expire(turn), true);
+    }
+    let stored = bench.catalog.stored("silent").unwrap();
+    let record = stored.record.unwrap();
+    assert!(record.checkpoint.offset + 20_000 >= 500_000, "{record:?}");
+    assert_eq!((record.frames, record.marks.len()), (10, 2), "{record:?}");
+    assert_eq!(record.marks[0].frame, 0);
+}
+
 /// What may happen to a session.
 #[derive(Clone, Debug)]
 enum Happening {
