@@ -11,8 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::{
     Limits,
     gateway::Shared,
-    protocol::{AudioMessage, ClientMessage, Hello, Pace, Refusal, ServerMessage},
-    session::{Ingest, Job, Opened, Progress},
+    protocol::{AudioMessage, ClientMessage, Hello, Pace, Refusal, ServerMessage, SessionId},
+    session::{Ingest, Job, Opened, Progress, last_record},
     transcripts::{Heard, Subscription},
 };
 
@@ -77,6 +77,9 @@ pub(crate) async fn serve(mut socket: WebSocket, shared: Arc<Shared>) {
 
 async fn converse(socket: &mut WebSocket, shared: &Shared) -> Result<std::convert::Infallible, Goodbye> {
     let hello = hello(socket, shared).await?;
+    if let Some(session) = &hello.session {
+        refuse_forgotten(session, shared).await?;
+    }
     let ingest = shared.ingest().ok_or(Refusal::Stopping)?;
     let (pace, after_segment) = (hello.pace, hello.after_segment);
     let frame_bytes = hello.format.frame_bytes();
@@ -126,6 +129,19 @@ async fn hello(socket: &mut WebSocket, shared: &Shared) -> Result<Hello, Goodbye
             hello.unwrap_or(Err(Refusal::NoHello(HELLO_WITHIN.as_secs()).into()))
         }
         () = stopping.wait() => Err(Refusal::Stopping.into()),
+    }
+}
+
+/// A session that was complete before the catalog left it out must not begin again under its name.
+async fn refuse_forgotten(session: &SessionId, shared: &Shared) -> Result<(), Refusal> {
+    if !shared.catalog.may_have_left_out(session) {
+        return Ok(());
+    }
+    let id = session.clone();
+    let record = shared.library.read(move |log| last_record(log, &id)).await;
+    match record.map_err(|error| Refusal::Storage(error.to_string()))? {
+        Some(record) if record.ended => Err(Refusal::Ended),
+        _ => Ok(()),
     }
 }
 

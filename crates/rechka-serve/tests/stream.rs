@@ -195,6 +195,35 @@ async fn a_session_whose_client_does_not_come_back_is_completed() {
     served.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complete_session_never_begins_again_however_old_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = Served::start(
+        open_log(directory.path()),
+        config_with(|limits| limits.listed_sessions = 1),
+    )
+    .await;
+    let (mut client, _, _) = served.open(hello_for("a")).await;
+    client.audio(0, &samples(0..10)).await;
+    client.say(json!({"type": "end"})).await;
+    wait_until(|| stored(&*served.log, "a").1).await;
+    drop(client);
+    // The list leaves the oldest out when another begins and nobody listens to it any more.
+    for number in 0.. {
+        served.open(hello_for(&format!("later-{number}"))).await;
+        if !served.get_json("/v1/sessions").await.to_string().contains(r#""a""#) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answer = served.connect(hello_for("a")).await.hear().await;
+    let refused = matches!(&answer, Heard::Message(message) if message["code"] == "session_ended");
+    assert!(refused, "{answer:?}");
+    assert_eq!(stored(&*served.log, "a").0, samples(0..10));
+    assert_eq!(served.open(hello_for("new")).await.2, 0);
+    served.stop().await;
+}
+
 async fn wait_until(condition: impl Fn() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !condition() {

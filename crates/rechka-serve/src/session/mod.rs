@@ -14,5 +14,5 @@ pub use record::SESSIONS;
 
 pub(crate) use ingest::{Ingest, Job, Opened, Progress};
 pub(crate) use record::{Mark, SessionRecord};
-pub(crate) use recovery::recover;
+pub(crate) use recovery::{last_record, recover};
 pub(crate) use sequencer::Sequencer;

@@ -64,6 +64,19 @@ pub(crate) fn recover(log: &dyn Log, partitions: u32) -> Result<Recovered> {
     })
 }
 
+/// The last record of a session, read from the log: slow, for the few sessions that the catalog does not know any more.
+pub(crate) fn last_record(log: &dyn Log, session: &SessionId) -> Result<Option<SessionRecord>> {
+    let partition = TopicPartition::new(SESSIONS, 0);
+    let mut last = None;
+    scan(log, &partition, log.offsets(&partition)?, |_, record| {
+        if record.key == Some(session.as_str().as_bytes()) {
+            last = serde_json::from_slice(record.value).ok();
+        }
+        true
+    })?;
+    Ok(last)
+}
+
 fn follow(open: &mut HashMap<SessionId, SessionRecord>, audio: &RecordRef<'_>) {
     let key = audio.key.and_then(|key| std::str::from_utf8(key).ok());
     let Some(session) = key

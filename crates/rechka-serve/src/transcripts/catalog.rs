@@ -28,6 +28,8 @@ struct State {
     entries: HashMap<Arc<str>, Entry>,
     /// By age, for the list and for leaving out the oldest.
     by_age: BTreeSet<(i64, Arc<str>)>,
+    /// Whether complete sessions were left out.
+    incomplete: bool,
     /// By partition of the transcripts: the next offset that the follower reads.
     positions: Vec<Offset>,
 }
@@ -121,6 +123,7 @@ impl Catalog {
             state: Mutex::new(State {
                 entries: HashMap::new(),
                 by_age: BTreeSet::new(),
+                incomplete: false,
                 positions: vec![0; partitions as usize],
             }),
             listed,
@@ -154,6 +157,12 @@ impl Catalog {
                 }
             }
         }
+    }
+
+    /// Whether the log may know a session that the catalog does not: it leaves out the oldest.
+    pub fn may_have_left_out(&self, session: &SessionId) -> bool {
+        let state = self.state();
+        state.incomplete && !state.entries.contains_key(session.as_str())
     }
 
     /// Audio of a session, or (`rewritten`) its record, is durable.
@@ -304,7 +313,8 @@ impl State {
             let Some(oldest) = self.by_age.iter().find(|(_, name)| !in_use(name)).cloned() else {
                 return;
             };
-            self.entries.remove(&oldest.1);
+            let entry = self.entries.remove(&oldest.1);
+            self.incomplete |= entry.is_some_and(|entry| entry.record.is_some());
             self.by_age.remove(&oldest);
         }
     }
