@@ -338,3 +338,49 @@ fn the_next_request_knows_the_language_and_what_was_said() {
         ("w1", Some("en"))
     );
 }
+
+/// Feeds so many minutes of the same minute; gives the most samples held.
+fn long_session(minutes: u32) -> usize {
+    let mut script: Vec<Part> = (0..80)
+        .map(|id| Part::Word {
+            id: id % 4,
+            ms: 300,
+            gap_ms: 100,
+        })
+        .collect();
+    script.push(Part::Pause(28_000));
+    let minute = render(&script);
+    let mut session = Session::new(config(Policy::LocalAgreement, 30.0), Level::default());
+    let (mut largest_state, mut most_held, mut words) = (0, 0, 0);
+    for _ in 0..minutes {
+        for input in &minute {
+            let Input::Samples(samples) = input else { continue };
+            for chunk in samples.chunks(1_600) {
+                session.push(chunk);
+                while let Some(request) = session.due() {
+                    let hypothesis = decode(&request, true);
+                    session.apply(&hypothesis);
+                }
+                words += said(&session.outputs().collect::<Vec<_>>()).len();
+                most_held = most_held.max(session.held());
+            }
+        }
+        largest_state = largest_state.max(serde_json::to_string(session.state()).unwrap().len());
+    }
+    assert_eq!(words, minutes as usize * 80);
+    // Between phrases it is a few numbers and the prompt.
+    assert!(largest_state < 1024, "{largest_state} bytes");
+    assert_eq!(session.next_sample(), u64::from(minutes) * 60 * 16_000);
+    most_held
+}
+
+#[test]
+fn a_long_session_is_no_larger_than_a_short_one() {
+    assert_eq!(long_session(60), long_session(5));
+}
+
+#[test]
+#[ignore = "takes a minute: a whole day"]
+fn a_session_of_a_day_is_no_larger_than_a_short_one() {
+    assert_eq!(long_session(24 * 60), long_session(5));
+}
