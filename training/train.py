@@ -13,7 +13,6 @@ from torch.nn import functional as F
 import data
 import decode
 import features
-import tokenizer
 from model import POSITIONS, Whisper
 
 WEIGHTS = (1, 0.5, 0.4, 0.5)  # of the losses: text, words, counts, alignment
