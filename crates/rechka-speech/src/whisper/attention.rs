@@ -10,8 +10,8 @@
 //! Every sum runs over positions (or channels) in ascending order, one product at a time, whatever rows are computed
 //! together: a query's result does not depend on its company.
 use rten_simd::ops::{BitOps, NumOps};
-use rten_simd::{Isa, SimdOp};
-use rten_vecmath::Softmax;
+use rten_simd::{Isa, Simd, SimdOp, SimdUnaryOp};
+use rten_vecmath::Exp;
 
 /// Positions per panel, and width of a block of value channels.
 pub(super) const PANEL: usize = 32;
@@ -110,11 +110,10 @@ impl<'p, P: Fn(usize) -> &'p [f32]> SimdOp for Attend<'_, '_, P> {
             }
         }
         for (query, weights) in self.queries.iter_mut().zip(weights.chunks_exact_mut(stride)) {
-            let (seen, hidden) = weights.split_at_mut(query.visible);
-            Softmax::new_mut(seen).eval(isa);
-            hidden.fill(0.0);
+            weights[query.visible..].fill(f32::NEG_INFINITY);
+            softmax(isa, weights);
             if let Some(wanted) = &mut query.weights {
-                wanted.copy_from_slice(seen);
+                wanted.copy_from_slice(&weights[..query.visible]);
             }
         }
         let mut mixed = vec![0.0; rows * PANEL];
@@ -151,6 +150,35 @@ struct Operand<'a> {
     stride: usize,
 }
 
+// Vector code keeps to plain loops: a closure given to the standard library is compiled without the instructions that the
+// dispatched function may use, and is not always inlined into it.
+
+/// Makes scores, as many as whole panels hold, weights that sum to one.
+#[inline(always)]
+fn softmax<I: Isa>(isa: I, scores: &mut [f32]) {
+    let floats = isa.f32();
+    let lanes = floats.len();
+    let mut max = floats.splat(f32::NEG_INFINITY);
+    for scores in scores.chunks_exact(lanes) {
+        max = floats.max(max, floats.load(scores));
+    }
+    let mut largest = f32::NEG_INFINITY;
+    for score in max.to_array() {
+        largest = largest.max(score);
+    }
+    let max = floats.splat(largest);
+    let mut sum = floats.zero();
+    for scores in scores.chunks_exact_mut(lanes) {
+        let power = Exp {}.eval(isa, floats.sub(floats.load(scores), max));
+        sum = floats.add(sum, power);
+        floats.store(power, scores);
+    }
+    let scale = floats.splat(1.0 / floats.sum(sum));
+    for scores in scores.chunks_exact_mut(lanes) {
+        floats.store(floats.mul(floats.load(scores), scale), scores);
+    }
+}
+
 /// Adds the product of at most [`ROWS`] rows of `left` with `right`, `[depth, PANEL]`, to rows of `out`.
 #[inline(always)]
 fn multiply<I: Isa>(isa: I, left: Operand<'_>, right: &[f32], out: &mut [f32], stride: usize, rows: usize) {
@@ -170,15 +198,22 @@ fn multiply_rows<I: Isa, const N: usize>(isa: I, left: Operand<'_>, right: &[f32
     let floats = isa.f32();
     let lanes = floats.len();
     let depth = right.len() / PANEL;
-    let left: [&[f32]; N] = std::array::from_fn(|row| &left.data[row * left.stride..][..depth]);
+    let mut rows: [&[f32]; N] = [&[]; N];
+    for (row, data) in rows.iter_mut().enumerate() {
+        *data = &left.data[row * left.stride..][..depth];
+    }
     let mut column = 0;
     while column < PANEL {
-        let mut sums: [[I::F32; 2]; N] =
-            std::array::from_fn(|row| floats.load_many::<2>(&out[row * stride + column..]));
+        let mut sums = [[floats.zero(); 2]; N];
+        for row in 0..N {
+            let out = &out[row * stride + column..][..2 * lanes];
+            sums[row] = [floats.load(out), floats.load(&out[lanes..])];
+        }
         for (k, right) in right.chunks_exact(PANEL).enumerate() {
-            let right = floats.load_many::<2>(&right[column..]);
+            let right = &right[column..][..2 * lanes];
+            let right = [floats.load(right), floats.load(&right[lanes..])];
             for row in 0..N {
-                let left = floats.splat(left[row][k]);
+                let left = floats.splat(rows[row][k]);
                 sums[row][0] = floats.mul_add(left, right[0], sums[row][0]);
                 sums[row][1] = floats.mul_add(left, right[1], sums[row][1]);
             }

@@ -1,7 +1,7 @@
 //! The element-wise steps around matrix products, vectorised.
 use rten_simd::ops::{BitOps, FloatOps, NarrowSaturate, NumOps, ToFloat};
-use rten_simd::{Isa, SimdOp, SimdUnaryOp};
-use rten_vecmath::{Gelu, MinMax, Normalize, NormalizeOptions, Sum, SumSquareSub};
+use rten_simd::{Isa, Simd, SimdOp, SimdUnaryOp};
+use rten_vecmath::{Gelu, Normalize, NormalizeOptions, Sum, SumSquareSub};
 
 /// What happens to a linear layer's product, its bias added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,7 @@ pub(super) struct Range {
 
 /// Quantises a row to 8 bits over the range of its values and zero.
 pub(super) fn quantize_row(x: &[f32], out: &mut [u8]) -> Range {
-    let (min, max) = MinMax::new(x).dispatch();
-    let (min, max) = (min.min(0.0), max.max(0.0));
+    let (min, max) = Extremes(x).dispatch();
     let scale = if max > min { (max - min) / 255.0 } else { 1.0 };
     let zero_point = (-min / scale).round_ties_even() as u8;
     Quantize {
@@ -35,6 +34,33 @@ pub(super) fn quantize_row(x: &[f32], out: &mut [u8]) -> Range {
     }
     .dispatch();
     Range { scale, zero_point }
+}
+
+/// The least and the largest of some values and zero.
+struct Extremes<'a>(&'a [f32]);
+
+impl SimdOp for Extremes<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> (f32, f32) {
+        let floats = isa.f32();
+        let (mut min, mut max) = (floats.zero(), floats.zero());
+        let mut vectors = self.0.chunks_exact(floats.len());
+        for x in vectors.by_ref() {
+            let x = floats.load(x);
+            min = floats.min(min, x);
+            max = floats.max(max, x);
+        }
+        let (rest, _) = floats.load_pad(vectors.remainder());
+        let (min, max) = (floats.min(min, rest), floats.max(max, rest));
+        let (mut least, mut largest) = (0.0_f32, 0.0_f32);
+        for (min, max) in min.to_array().into_iter().zip(max.to_array()) {
+            least = least.min(min);
+            largest = largest.max(max);
+        }
+        (least, largest)
+    }
 }
 
 struct Quantize<'a> {
@@ -56,10 +82,11 @@ impl SimdOp for Quantize<'_> {
         let mut x = self.x.chunks_exact(lanes);
         let mut out = self.out.chunks_exact_mut(lanes);
         for (x, out) in x.by_ref().zip(out.by_ref()) {
-            let [a, b, c, d] = floats.load_many::<4>(x).map(
-                #[inline(always)]
-                |x| ints.add(floats.to_int_round(floats.mul(x, inverse)), zero),
-            );
+            let mut parts = [zero; 4];
+            for (part, x) in parts.iter_mut().zip(x.chunks_exact(floats.len())) {
+                *part = ints.add(floats.to_int_round(floats.mul(floats.load(x), inverse)), zero);
+            }
+            let [a, b, c, d] = parts;
             let (low, high) = (ints.narrow_saturate(a, b), ints.narrow_saturate(c, d));
             isa.u8().store(isa.i16().narrow_saturate(low, high), out);
         }
