@@ -51,11 +51,20 @@ def by_transformers(phrases):
     return texts
 
 
+def word_errors(spoken, heard):
+    """Fewest words to change, insert or delete (Levenshtein)."""
+    row = list(range(len(heard) + 1))
+    for count, word in enumerate(spoken, 1):
+        diagonal, row[0] = row[0], count
+        for place, other in enumerate(heard, 1):
+            diagonal, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other))
+    return row[-1]
+
+
 def test_transformers_reads_the_words_that_were_spoken(phrases, by_transformers):
     spoken = " ".join(text for text, _ in phrases).split()
     heard = " ".join(by_transformers).split()
-    assert len(heard) == len(spoken)
-    assert sum(a != b for a, b in zip(spoken, heard)) <= 1
+    assert word_errors(spoken, heard) <= 0.1 * len(spoken), f"said {spoken}, read {heard}"
 
 
 def test_faster_whisper_gives_the_same_text(phrases, by_transformers, tmp_path):
