@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../crates/rechka-serve/tests/browser/mod.rs"]
-#[allow(dead_code, reason = "the gateway's own tests use all of it")]
 mod browser;
 #[allow(dead_code, unused_imports, reason = "not every test speaks for itself")]
 mod support;
