@@ -29,10 +29,13 @@ pub fn run() -> Result<()> {
         "Rust",
         cargo(&["test", "--workspace", "--no-fail-fast"]).env("RECHKA_TEST_REQUIRE_ALL", "1"),
     )?;
-    total += suite(
-        "Python",
-        Command::new(python).args(["-m", "pytest", "--quiet", "tests/python"]),
-    )?;
+    total += check("build", cargo(&["build", "--package", "rechka", "--quiet"]))?;
+    let binary = std::path::absolute(install::target_directory().join("debug/rechka"))?;
+    let mut pytest = Command::new(python);
+    pytest
+        .args(["-m", "pytest", "--quiet", "tests/python"])
+        .env("RECHKA_BIN", binary);
+    total += suite("Python", &mut pytest)?;
     println!("\n{} passed, {} failed", total.passed, total.failed);
     if total.failed > 0 {
         std::process::exit(1);
