@@ -23,10 +23,25 @@ pub enum EngineError {
         /// What is wrong.
         reason: String,
     },
+    /// An operator could not work on rows: an expression failed (say, a division by zero), or an error in this program.
+    #[error("{0}")]
+    Query(String),
     /// The operating system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(String),
     /// A task's thread ended by a panic: an error in this program.
     #[error("a task ended by a panic: please report it with what was printed before")]
     Panicked,
+}
+
+impl From<datafusion::error::DataFusionError> for EngineError {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        EngineError::Query(error.to_string())
+    }
+}
+
+impl From<arrow::error::ArrowError> for EngineError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        EngineError::Query(error.to_string())
+    }
 }

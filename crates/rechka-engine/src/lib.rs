@@ -4,6 +4,7 @@
 //! commits what the operator made of them, its state and the offsets in one transaction. [`Recogniser`] is the operator
 //! that turns audio into transcripts, with a thread of its own.
 mod error;
+pub mod operators;
 mod recogniser;
 mod task;
 

@@ -1,0 +1,53 @@
+//! The operators of streaming queries: synchronous state machines without I/O and without a clock. The same calls give the same
+//! output and the same state.
+//!
+//! In each epoch the task calls [`Operator::push`] for what was read, with the watermark of the epoch before; then, once,
+//! [`Operator::end_epoch`] with the new one, from the inputs to the output, what comes out being pushed on before the next operator's
+//! epoch ends; then [`Operator::take_delta`]. If the epoch is not committed, the operator is thrown away and a new one is restored.
+use arrow::array::RecordBatch;
+
+use crate::Result;
+
+/// The time an epoch knows of, in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// No row before this is expected any more. `i64::MIN`: nothing is known yet; `i64::MAX`: the input has ended.
+    pub watermark: i64,
+    /// The wall clock, as read when the epoch began: for windows in processing time.
+    pub now: i64,
+}
+
+/// What comes out of an operator.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Rows, in order.
+    pub rows: Vec<RecordBatch>,
+    /// Rows that came too late for a window (then with `window_start` and `window_end` of the window they missed, a row for each),
+    /// or for a partner. They go to the relation `<query>.late`.
+    pub late: Vec<RecordBatch>,
+}
+
+/// A change of state, as rows. An operator that gets all its deltas again, in order, is in the same state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// What kind of change, the operator's own number.
+    pub kind: u8,
+    /// What changed.
+    pub rows: RecordBatch,
+}
+
+/// A stateful (or stateless) operator.
+pub trait Operator: Send {
+    /// Takes rows of an input. Rows that can be put out at once are; `time.watermark` is the one of the epoch before.
+    fn push(&mut self, input: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()>;
+    /// Ends the epoch: puts out what `time` closes, and forgets what it makes superfluous. Watermarks never go back.
+    fn end_epoch(&mut self, time: Time, out: &mut Output) -> Result<()>;
+    /// What changed since the last call: the changelog of the epoch.
+    fn take_delta(&mut self) -> Result<Vec<Delta>>;
+    /// The whole state as deltas that restore it from nothing.
+    fn snapshot(&mut self) -> Result<Vec<Delta>>;
+    /// Takes up a change that [`Operator::take_delta`] or [`Operator::snapshot`] gave.
+    fn restore(&mut self, delta: &Delta) -> Result<()>;
+    /// Bytes of memory that the state takes, roughly.
+    fn state_bytes(&self) -> usize;
+}
