@@ -8,13 +8,26 @@ use arrow::array::RecordBatch;
 
 use crate::Result;
 
-/// The time an epoch knows of, in microseconds since 1970.
+/// The time an epoch knows of, in microseconds since 1970. An operator's watermark is the least of its inputs', and what it puts
+/// out has its watermark less the operation's delay ([`Time::delayed`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time {
     /// No row before this is expected any more. `i64::MIN`: nothing is known yet; `i64::MAX`: the input has ended.
     pub watermark: i64,
     /// The wall clock, as read when the epoch began: for windows in processing time.
     pub now: i64,
+}
+
+impl Time {
+    /// The time behind an operator with this delay.
+    pub fn delayed(self, delay: i64) -> Self {
+        let watermark = if self.watermark == i64::MAX {
+            i64::MAX
+        } else {
+            self.watermark.saturating_sub(delay)
+        };
+        Self { watermark, ..self }
+    }
 }
 
 /// What comes out of an operator.

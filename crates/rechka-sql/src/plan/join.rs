@@ -2,6 +2,9 @@ use datafusion::logical_expr::JoinType;
 
 use super::Expr;
 
+/// Name of the last column of a table's rows, as the engine brings them to a [`Lookup`]: whether the row deletes its key.
+pub const DELETED: &str = "rechka_deleted";
+
 /// Joins two streams: rows whose keys are equal, whose times lie in the bound, and for which `filter` is true.
 /// Columns of the result: the left ones, then the right ones (semi and anti joins: only the side that is kept).
 #[derive(Clone, Debug)]
@@ -30,8 +33,19 @@ pub struct TimeBound {
     pub upper: i64,
 }
 
+impl TimeBound {
+    /// How far the time of either row of a pair may lie before the watermark when the pair is complete.
+    pub fn delay(&self) -> i64 {
+        self.upper.max(self.lower.saturating_neg()).max(0)
+    }
+}
+
 /// Looks each row of a stream up in a table: its latest row of the same key.
 /// Columns of the result: the stream's, then the table's.
+///
+/// `on` covers the key of the table: a row of the table replaces the one before it with the same values in `on`. The table's
+/// rows come with a Boolean column [`DELETED`] after the others; where it is true, the key is deleted, and of the row only the
+/// columns of the key (and the time, if the table is asked as of a time) mean something.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// Whether a row without partner is kept, with NULLs ([`JoinType::Left`]) or not ([`JoinType::Inner`]).
@@ -40,6 +54,16 @@ pub struct Lookup {
     pub on: Vec<(Expr, Expr)>,
     /// Further condition, over the stream's columns followed by the table's.
     pub filter: Option<Expr>,
-    /// The stream's column with the time as of which the table is asked, if not its latest state.
-    pub as_of: Option<usize>,
+    /// Whether each row asks for the table as it was at the row's time, not for its latest state. The row then waits until the
+    /// watermark has passed its time; one whose time is before the watermark is late.
+    pub as_of: Option<AsOf>,
+}
+
+/// The times by which a row of a stream finds its version of the table: the last one that is not after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    /// The stream's column with the time.
+    pub stream: usize,
+    /// The table's column with the time from which a row is valid. A row without one is the oldest of its key.
+    pub table: usize,
 }

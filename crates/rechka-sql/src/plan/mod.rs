@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 pub use aggregate::{Aggregate, AggregateColumn, Emit, Groups, Phase};
-pub use join::{Join, Lookup, TimeBound};
+pub use join::{AsOf, DELETED, Join, Lookup, TimeBound};
 pub use top::{Closing, TopN};
 pub use window::Window;
 
@@ -126,6 +126,17 @@ pub enum Operation {
     TopN(TopN),
     /// All rows of all inputs.
     Union,
+}
+
+impl Operation {
+    /// How far behind the watermark of its inputs the watermark of what it puts out is, in microseconds: a join puts rows out
+    /// that have waited for their partners.
+    pub fn delay(&self) -> i64 {
+        match self {
+            Operation::Join(join) => join.bound.delay(),
+            _ => 0,
+        }
+    }
 }
 
 /// Where a stage's rows go.
