@@ -7,13 +7,18 @@ use super::{Expr, Window};
 /// Groups rows and aggregates each group.
 ///
 /// Columns of the result: the `keys`; `window_start` and `window_end` (in the type of the time column) when the groups are
-/// [`Groups::Windows`]; the aggregates. [`Phase::Partial`] instead writes, and [`Phase::Final`] reads: two `Int64` columns
-/// when the groups are windows (hop, cumulate: start and end of a pane; session: start and end of a session), the keys, the state columns of each aggregate.
+/// [`Groups::Windows`]; the aggregates.
+///
+/// [`Phase::Partial`] instead writes, and [`Phase::Final`] reads: two `Int64` columns when the groups are windows (hop, cumulate: start
+/// and end of a pane; session: start and end of a session), the keys, and of each aggregate its state columns
+/// ([`AggregateFunctionExpr::state_fields`]). A final node is the partial one's twin: its `keys` are the key columns of its own input,
+/// its `columns` are the partial node's, of which it uses only the states (arguments and filters are over the partial node's input),
+/// and of its `groups` the time column means nothing. Rows that are late are found by the partial node, which still has them.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     /// What the rows are grouped by besides the keys.
     pub groups: Groups,
-    /// What the rows are grouped by, over the columns of the input (of the original input, when the phase is final).
+    /// What the rows are grouped by, over the columns of the input.
     pub keys: Vec<Expr>,
     /// What is computed for each group.
     pub columns: Vec<AggregateColumn>,

@@ -88,7 +88,7 @@ pub struct Node {
     pub operation: Operation,
     /// From where its rows come: one, except for joins (left, right), lookups (stream, table) and unions (any number).
     pub from: Vec<Origin>,
-    /// The columns it makes.
+    /// The columns it makes. All are nullable: what an outer join or a filter made of them is not tracked.
     pub schema: SchemaRef,
 }
 
@@ -151,6 +151,7 @@ pub enum Output {
         /// Over the columns of the last node.
         keys: Vec<Expr>,
     },
-    /// To the query's result.
+    /// To the query's result. If the last node has a column [`DELETED`] after those of the result, a row where that is true deletes its
+    /// key (what a `HAVING` over changing groups makes of groups that no longer meet it).
     Result,
 }
