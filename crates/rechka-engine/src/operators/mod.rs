@@ -4,6 +4,8 @@
 //! In each epoch the task calls [`Operator::push`] for what was read, with the watermark of the epoch before; then, once,
 //! [`Operator::end_epoch`] with the new one, from the inputs to the output, what comes out being pushed on before the next operator's
 //! epoch ends; then [`Operator::take_delta`]. If the epoch is not committed, the operator is thrown away and a new one is restored.
+pub mod aggregate;
+
 use arrow::array::RecordBatch;
 
 use crate::Result;
@@ -38,6 +40,9 @@ pub struct Output {
     /// Rows that came too late for a window (then with `window_start` and `window_end` of the window they missed, a row for each),
     /// or for a partner. They go to the relation `<query>.late`.
     pub late: Vec<RecordBatch>,
+    /// How many times a partial aggregate came through an exchange too late for a window, and so with rows that can't be told any
+    /// more: when an input was idle, and waited for no longer, before it spoke again.
+    pub late_partials: u64,
 }
 
 /// A change of state, as rows. An operator that gets all its deltas again, in order, is in the same state.

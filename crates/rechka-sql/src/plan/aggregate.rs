@@ -13,7 +13,8 @@ use super::{Expr, Window};
 /// and end of a pane; session: start and end of a session), the keys, and of each aggregate its state columns
 /// ([`AggregateFunctionExpr::state_fields`]). A final node is the partial one's twin: its `keys` are the key columns of its own input,
 /// its `columns` are the partial node's, of which it uses only the states (arguments and filters are over the partial node's input),
-/// and of its `groups` the time column means nothing. Rows that are late are found by the partial node, which still has them.
+/// and of its `groups` the time column's index means nothing (that there is one still does). Rows that are late are found by the
+/// partial node, which still has them, except those of sessions: late sessions of an epoch are only counted.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     /// What the rows are grouped by besides the keys.

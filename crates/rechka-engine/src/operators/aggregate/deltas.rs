@@ -1,0 +1,85 @@
+//! How changes of state are written.
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Int64Type, Schema},
+};
+
+use super::{groups::batch, layout::Layout, panes::Pane};
+use crate::{EngineError, Result, operators::Delta};
+
+/// Groups (keys and states), each of its session.
+pub(super) fn of_spans(
+    kind: u8,
+    starts: Int64Array,
+    ends: Int64Array,
+    groups: &RecordBatch,
+    layout: &Layout,
+) -> Result<Delta> {
+    let bounds = [starts, ends].map(|bounds| Arc::new(bounds) as ArrayRef);
+    let columns = bounds.into_iter().chain(groups.columns().iter().cloned()).collect();
+    Ok(Delta {
+        kind,
+        rows: batch(&layout.deltas, columns, groups.num_rows())?,
+    })
+}
+
+/// What [`of_spans`] wrote.
+pub(super) fn spans_of(delta: &Delta, layout: &Layout) -> Result<(Int64Array, Int64Array, RecordBatch)> {
+    let columns = delta.rows.columns();
+    let [starts, ends, groups @ ..] = columns else {
+        return Err(unknown(delta));
+    };
+    let groups = batch(&layout.groups, groups.to_vec(), delta.rows.num_rows())?;
+    let bounds = |column: &ArrayRef| {
+        column
+            .as_primitive_opt::<Int64Type>()
+            .cloned()
+            .ok_or_else(|| unknown(delta))
+    };
+    Ok((bounds(starts)?, bounds(ends)?, groups))
+}
+
+/// Groups (keys and states) of one pane or window.
+pub(super) fn of_pane(kind: u8, pane: Pane, groups: &RecordBatch, layout: &Layout) -> Result<Delta> {
+    let [starts, ends] = [pane.start, pane.end].map(|bound| Int64Array::from_value(bound, groups.num_rows()));
+    of_spans(kind, starts, ends, groups, layout)
+}
+
+/// What [`of_pane`] wrote.
+pub(super) fn pane_of(delta: &Delta, layout: &Layout) -> Result<(Pane, RecordBatch)> {
+    let (starts, ends, groups) = spans_of(delta, layout)?;
+    match (starts.values().first(), ends.values().first()) {
+        (Some(&start), Some(&end)) => Ok((Pane { start, end }, groups)),
+        _ => Err(unknown(delta)),
+    }
+}
+
+/// The time until which windows are closed.
+pub(super) fn of_time(kind: u8, until: i64) -> Result<Delta> {
+    let schema = Schema::new(vec![Field::new("closed", DataType::Int64, false)]);
+    let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from_value(until, 1))])?;
+    Ok(Delta { kind, rows })
+}
+
+/// What [`of_time`] wrote.
+pub(super) fn time_of(delta: &Delta) -> Result<i64> {
+    let column = delta
+        .rows
+        .columns()
+        .first()
+        .and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column
+        .and_then(|column| column.values().first().copied())
+        .ok_or_else(|| unknown(delta))
+}
+
+/// An error: such a change was never written.
+pub(super) fn unknown(delta: &Delta) -> EngineError {
+    let reason = "is not what this program writes: run the one that wrote it, or begin the query anew";
+    EngineError::Query(format!(
+        "a change of kind {} in the state of an aggregation {reason}",
+        delta.kind
+    ))
+}

@@ -1,0 +1,165 @@
+//! The functions of an aggregate, and their state for every group.
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
+    datatypes::DataType,
+};
+use datafusion::{
+    logical_expr::{EmitTo, GroupsAccumulator, utils::AggregateOrderSensitivity},
+    physical_expr::{GroupsAccumulatorAdapter, aggregate::AggregateFunctionExpr},
+};
+use rechka_sql::plan::{AggregateColumn, Expr};
+
+use crate::{EngineError, Result};
+
+/// What is computed for each group.
+pub(super) struct Functions {
+    columns: Vec<Column>,
+}
+
+struct Column {
+    function: Arc<AggregateFunctionExpr>,
+    /// The arguments, then what the function orders its rows by.
+    arguments: Vec<Expr>,
+    filter: Option<Expr>,
+    /// The types of the state columns.
+    states: Vec<DataType>,
+}
+
+/// The values of an expression over a batch.
+pub(super) fn evaluate(expression: &Expr, rows: &RecordBatch) -> Result<ArrayRef> {
+    Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?)
+}
+
+impl Functions {
+    pub fn new(columns: &[AggregateColumn]) -> Result<Arc<Self>> {
+        let columns = columns.iter().map(Column::new).collect::<Result<_>>()?;
+        Ok(Arc::new(Functions { columns }))
+    }
+
+    /// The types of the states of all functions, one after another.
+    pub fn state_types(&self) -> impl Iterator<Item = &DataType> {
+        self.columns.iter().flat_map(|column| &column.states)
+    }
+
+    /// The states, as [`Functions::state_types`], of a group without rows.
+    pub fn nothing(&self) -> Result<Vec<ArrayRef>> {
+        let mut states = Vec::new();
+        for column in &self.columns {
+            for state in column.function.create_accumulator()?.state()? {
+                states.push(state.to_array()?);
+            }
+        }
+        Ok(states)
+    }
+}
+
+impl Column {
+    fn new(column: &AggregateColumn) -> Result<Self> {
+        let function = &column.function;
+        if function.order_sensitivity() == AggregateOrderSensitivity::HardRequirement {
+            return Err(EngineError::Query(format!(
+                "{} needs its rows in order, which a stream can't give; write first_value, last_value or array_agg with ORDER BY",
+                function.name()
+            )));
+        }
+        let order = function.order_bys().iter().map(|order| order.expr.clone());
+        Ok(Column {
+            arguments: function.expressions().into_iter().chain(order).collect(),
+            filter: column.filter.clone(),
+            states: function
+                .state_fields()?
+                .iter()
+                .map(|field| field.data_type().clone())
+                .collect(),
+            function: function.clone(),
+        })
+    }
+
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.function.groups_accumulator_supported() {
+            return Ok(self.function.create_groups_accumulator()?);
+        }
+        let function = self.function.clone();
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || {
+            function.create_accumulator()
+        })))
+    }
+}
+
+/// The state of all functions for groups that are numbered from 0.
+pub(super) struct Accumulators {
+    functions: Arc<Functions>,
+    /// One for each function.
+    columns: Vec<Box<dyn GroupsAccumulator>>,
+}
+
+impl Accumulators {
+    pub fn new(functions: Arc<Functions>) -> Result<Self> {
+        let columns = functions
+            .columns
+            .iter()
+            .map(Column::accumulator)
+            .collect::<Result<_>>()?;
+        Ok(Accumulators { functions, columns })
+    }
+
+    /// Takes rows, each into the group of which `groups` has the number; `count` groups are known now.
+    pub fn update(&mut self, rows: &RecordBatch, groups: &[usize], count: usize) -> Result<()> {
+        for (column, accumulator) in self.functions.columns.iter().zip(&mut self.columns) {
+            let arguments = column
+                .arguments
+                .iter()
+                .map(|argument| evaluate(argument, rows))
+                .collect::<Result<Vec<_>>>()?;
+            let filter = column
+                .filter
+                .as_ref()
+                .map(|filter| evaluate(filter, rows))
+                .transpose()?;
+            let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
+            accumulator.update_batch(&arguments, groups, filter, count)?;
+        }
+        Ok(())
+    }
+
+    /// Takes states that [`Accumulators::states`] gave, in the same way.
+    /// Each group that is new must have a state among them: functions take it that a group without one is not new.
+    pub fn merge(&mut self, states: &[ArrayRef], groups: &[usize], count: usize) -> Result<()> {
+        let mut states = states;
+        for (column, accumulator) in self.functions.columns.iter().zip(&mut self.columns) {
+            let (own, rest) = states.split_at(column.states.len());
+            accumulator.merge_batch(own, groups, count)?;
+            states = rest;
+        }
+        Ok(())
+    }
+
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// The states of all groups; none is left.
+    pub fn states(&mut self) -> Result<Vec<ArrayRef>> {
+        let mut states = Vec::new();
+        for accumulator in &mut self.columns {
+            states.extend(accumulator.state(EmitTo::All)?);
+        }
+        Ok(states)
+    }
+
+    /// The results of all groups; none is left.
+    pub fn results(&mut self) -> Result<Vec<ArrayRef>> {
+        let results = self
+            .columns
+            .iter_mut()
+            .map(|accumulator| accumulator.evaluate(EmitTo::All));
+        Ok(results.collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> usize {
+        self.columns.iter().map(|accumulator| accumulator.size()).sum()
+    }
+}

@@ -1,0 +1,226 @@
+//! The sessions of one epoch.
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, RecordBatch},
+    compute::{filter, filter_record_batch},
+    datatypes::DataType,
+};
+use datafusion::common::HashMap;
+
+use super::open::Open;
+use crate::{
+    Result,
+    operators::{
+        Output,
+        aggregate::{functions::Accumulators, keys::Keys, late::LateRows, merger::Merger, panes::Span},
+    },
+};
+
+/// No session.
+const NONE: u32 = u32::MAX;
+
+/// Pieces of sessions.
+pub(super) struct Pieces {
+    /// The key columns.
+    pub keys: Vec<ArrayRef>,
+    pub spans: Vec<Span>,
+    pub content: Content,
+}
+
+/// What pieces of sessions are.
+pub(super) enum Content {
+    /// Rows, and the type of their times if they have some.
+    Rows(RecordBatch, Option<DataType>),
+    /// States of the functions.
+    States(Vec<ArrayRef>),
+}
+
+/// The sessions that the rows of an epoch make. Some may still overlap.
+pub(super) struct Local {
+    keys: Keys,
+    accumulators: Accumulators,
+    /// The key and the time of each session.
+    sessions: Vec<(u32, Span)>,
+    /// Of each key the newest session.
+    newest: Vec<u32>,
+    /// What is late unless its session goes on: with the keys' numbers.
+    suspects: Vec<(Pieces, Vec<u32>)>,
+}
+
+/// The sessions of an epoch with their states.
+pub(super) struct Sealed {
+    pub keys: Vec<ArrayRef>,
+    pub count: usize,
+    /// The number of the key and the time of each session.
+    pub sessions: Vec<(u32, Span)>,
+    pub states: Vec<ArrayRef>,
+}
+
+impl Local {
+    pub fn new(merger: &Merger) -> Result<Self> {
+        Ok(Local {
+            keys: Keys::new(&merger.layout().keys)?,
+            accumulators: Accumulators::new(Arc::clone(merger.functions()))?,
+            sessions: Vec::new(),
+            newest: Vec::new(),
+            suspects: Vec::new(),
+        })
+    }
+
+    /// Takes pieces; those that end at the watermark or before wait until [`Local::settle`], unless they meet a session at once.
+    pub fn add(&mut self, pieces: Pieces, watermark: i64) -> Result<()> {
+        let mut groups = Vec::new();
+        self.keys.intern(&pieces.keys, pieces.spans.len(), &mut groups)?;
+        self.newest.resize(self.keys.len(), NONE);
+        let mut on_time = Vec::new();
+        for (row, (group, span)) in groups.iter_mut().zip(&pieces.spans).enumerate() {
+            let key = *group;
+            let newest = &mut self.newest[key];
+            match self.sessions.get_mut(*newest as usize) {
+                Some((_, session)) if session.overlaps(*span) => session.extend(*span),
+                _ if span.end <= watermark => {
+                    // The group stays the key.
+                    if on_time.is_empty() {
+                        on_time.resize(pieces.spans.len(), true);
+                    }
+                    on_time[row] = false;
+                    continue;
+                }
+                _ => {
+                    *newest = self.sessions.len() as u32;
+                    self.sessions.push((key as u32, *span));
+                }
+            }
+            *group = *newest as usize;
+        }
+        if on_time.is_empty() {
+            return self.update(&pieces.content, &groups);
+        }
+        let suspect: BooleanArray = on_time.iter().map(|on_time| Some(!on_time)).collect();
+        let keys = groups
+            .iter()
+            .zip(&on_time)
+            .filter(|(_, on_time)| !**on_time)
+            .map(|(key, _)| *key as u32)
+            .collect();
+        self.suspects.push((pieces.only(&suspect)?, keys));
+        let groups: Vec<_> = groups
+            .into_iter()
+            .zip(&on_time)
+            .filter(|(_, on_time)| **on_time)
+            .map(|(group, _)| group)
+            .collect();
+        self.update(&pieces.only(&on_time.into())?.content, &groups)
+    }
+
+    fn update(&mut self, content: &Content, groups: &[usize]) -> Result<()> {
+        match content {
+            Content::Rows(rows, _) => self.accumulators.update(rows, groups, self.sessions.len()),
+            Content::States(states) => self.accumulators.merge(states, groups, self.sessions.len()),
+        }
+    }
+
+    /// Finds out what is late of what waits: all whose sessions, merged with the open ones, end at the watermark or before.
+    pub fn settle(&mut self, open: &mut Open, watermark: i64, out: &mut Output) -> Result<()> {
+        if self.suspects.is_empty() {
+            return Ok(());
+        }
+        let suspects = std::mem::take(&mut self.suspects);
+        let mut sessions: HashMap<u32, Vec<Span>> = HashMap::new();
+        for (pieces, keys) in &suspects {
+            let open = open.of_keys(&pieces.keys, pieces.spans.len())?;
+            for ((key, span), open) in keys.iter().zip(&pieces.spans).zip(open) {
+                sessions.entry(*key).or_insert(open).push(*span);
+            }
+        }
+        for (key, span) in &self.sessions {
+            sessions.entry(*key).and_modify(|spans| spans.push(*span));
+        }
+        sessions.values_mut().for_each(merge);
+        for (pieces, keys) in suspects {
+            // The session that each piece is in, if that is late.
+            let session = |(key, piece): (&u32, &Span)| {
+                let sessions = sessions.get(key).into_iter().flatten();
+                sessions
+                    .copied()
+                    .find(|session| session.overlaps(*piece))
+                    .filter(|session| session.end <= watermark)
+            };
+            let late: Vec<Option<Span>> = keys.iter().zip(&pieces.spans).map(session).collect();
+            match &pieces.content {
+                Content::Rows(rows, Some(time)) => {
+                    let mut rows = LateRows::new(rows, time);
+                    for (row, session) in late.iter().enumerate() {
+                        if let Some(session) = session {
+                            rows.push(row, (Some(session.start), Some(session.end)), out)?;
+                        }
+                    }
+                    rows.flush(out)?;
+                }
+                _ => out.late_partials += late.iter().flatten().count() as u64,
+            }
+            let saved: BooleanArray = late.iter().map(|late| Some(late.is_none())).collect();
+            self.add(pieces.only(&saved)?, i64::MIN)?;
+        }
+        Ok(())
+    }
+
+    /// The sessions of the epoch; none is left.
+    pub fn seal(&mut self) -> Result<Sealed> {
+        self.newest.clear();
+        let states = match self.sessions.len() {
+            0 => Vec::new(),
+            _ => self.accumulators.states()?,
+        };
+        let count = self.keys.len();
+        Ok(Sealed {
+            keys: self.keys.take()?,
+            count,
+            sessions: std::mem::take(&mut self.sessions),
+            states,
+        })
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> usize {
+        self.keys.size() + self.accumulators.size() + self.sessions.capacity() * 24 + self.newest.capacity() * 4
+    }
+}
+
+impl Pieces {
+    fn only(&self, which: &BooleanArray) -> Result<Pieces> {
+        let columns = |columns: &[ArrayRef]| {
+            columns
+                .iter()
+                .map(|column| Ok(filter(column, which)?))
+                .collect::<Result<_>>()
+        };
+        Ok(Pieces {
+            keys: columns(&self.keys)?,
+            spans: self
+                .spans
+                .iter()
+                .zip(which.values())
+                .filter(|(_, which)| *which)
+                .map(|(span, _)| *span)
+                .collect(),
+            content: match &self.content {
+                Content::Rows(rows, time) => Content::Rows(filter_record_batch(rows, which)?, time.clone()),
+                Content::States(states) => Content::States(columns(states)?),
+            },
+        })
+    }
+}
+
+/// Makes one of those that overlap.
+fn merge(spans: &mut Vec<Span>) {
+    spans.sort_by_key(|span| span.start);
+    spans.dedup_by(|next, span| {
+        let overlaps = span.overlaps(*next);
+        if overlaps {
+            span.extend(*next);
+        }
+        overlaps
+    });
+}
