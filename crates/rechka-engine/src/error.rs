@@ -2,7 +2,7 @@
 use rechka_log::LogError;
 
 /// The engine's result.
-pub type Result<T> = std::result::Result<T, EngineError>;
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 
 /// Why a task stopped.
 #[derive(Clone, Debug, thiserror::Error)]

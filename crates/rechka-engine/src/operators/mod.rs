@@ -4,11 +4,26 @@
 //! In each epoch the task calls [`Operator::push`] for what was read, with the watermark of the epoch before; then, once,
 //! [`Operator::end_epoch`] with the new one, from the inputs to the output, what comes out being pushed on before the next operator's
 //! epoch ends; then [`Operator::take_delta`]. If the epoch is not committed, the operator is thrown away and a new one is restored.
-pub mod aggregate;
+mod aggregate;
+mod assign;
+mod condition;
+mod expressions;
+mod join;
+mod kept;
+mod map;
+mod open;
+mod stateless;
+#[cfg(test)]
+mod testing;
+mod union;
+mod unnest;
+mod watermark;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use rechka_sql::plan::{Node, Operation};
 
-use crate::Result;
+use self::{assign::AssignWindows, join::Join, map::Map, stateless::Stateless, union::Union, unnest::Unnest};
+use crate::{EngineError, Result};
 
 /// The time an epoch knows of, in microseconds since 1970. An operator's watermark is the least of its inputs', and what it puts
 /// out has its watermark less the operation's delay ([`Time::delayed`]).
@@ -62,10 +77,39 @@ pub trait Operator: Send {
     fn end_epoch(&mut self, time: Time, out: &mut Output) -> Result<()>;
     /// What changed since the last call: the changelog of the epoch.
     fn take_delta(&mut self) -> Result<Vec<Delta>>;
-    /// The whole state as deltas that restore it from nothing.
+    /// The whole state as deltas that restore it from nothing. What changed up to now counts as taken.
     fn snapshot(&mut self) -> Result<Vec<Delta>>;
     /// Takes up a change that [`Operator::take_delta`] or [`Operator::snapshot`] gave.
     fn restore(&mut self, delta: &Delta) -> Result<()>;
     /// Bytes of memory that the state takes, roughly.
     fn state_bytes(&self) -> usize;
+}
+
+/// The operator of a node whose inputs have these columns.
+pub fn build_node(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operator>> {
+    let schema = node.schema.clone();
+    Ok(match &node.operation {
+        Operation::Map { filter, columns } => Box::new(Stateless(Map::new(filter.as_ref(), columns, schema)?)),
+        Operation::AssignWindows { time, window } => Box::new(Stateless(AssignWindows::new(*time, *window, schema)?)),
+        Operation::Unnest { column, preserve_nulls } => Box::new(Stateless(Unnest {
+            column: *column,
+            preserve_nulls: *preserve_nulls,
+            schema,
+        })),
+        Operation::Aggregate(aggregate) => match inputs {
+            [input] => aggregate::build(aggregate, input, &schema)?,
+            _ => return Err(EngineError::Query("an aggregation has one input".into())),
+        },
+        Operation::Join(join) => Box::new(Join::new(join, inputs, schema)?),
+        Operation::Union => Box::new(Stateless(Union { schema })),
+        other => return Err(EngineError::Query(format!("the engine has no operator for {other:?}"))),
+    })
+}
+
+/// A change that the operator never gave.
+fn unknown_change(delta: &Delta) -> EngineError {
+    EngineError::Query(format!(
+        "the state has a change of kind {}, which this operator does not know",
+        delta.kind
+    ))
 }

@@ -1,0 +1,44 @@
+//! Operators that keep nothing: what comes in goes out, changed, at once.
+use arrow::array::RecordBatch;
+
+use super::{Delta, Operator, Output, Time, unknown_change};
+use crate::Result;
+
+/// What a stateless operator does to rows.
+pub(super) trait Transform: Send {
+    /// The rows changed.
+    fn transform(&self, rows: &RecordBatch, time: Time) -> Result<RecordBatch>;
+}
+
+/// An operator without state.
+pub(super) struct Stateless<T>(pub T);
+
+impl<T: Transform> Operator for Stateless<T> {
+    fn push(&mut self, _input: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()> {
+        let rows = self.0.transform(rows, time)?;
+        if rows.num_rows() > 0 {
+            out.rows.push(rows);
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, _time: Time, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_delta(&mut self) -> Result<Vec<Delta>> {
+        Ok(Vec::new())
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<Delta>> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, delta: &Delta) -> Result<()> {
+        Err(unknown_change(delta))
+    }
+
+    fn state_bytes(&self) -> usize {
+        0
+    }
+}
