@@ -58,27 +58,34 @@ impl Functions {
 impl Column {
     fn new(column: &AggregateColumn) -> Result<Self> {
         let function = &column.function;
-        if function.order_sensitivity() == AggregateOrderSensitivity::HardRequirement {
+        let states: Vec<_> = function
+            .state_fields()?
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let name = function.fun().name();
+        // string_agg says that it needs ordered rows, and yet orders them itself.
+        let needs_order =
+            function.order_sensitivity() == AggregateOrderSensitivity::HardRequirement && name != "string_agg";
+        // Functions for which order means nothing declare states for it, and then give none.
+        if needs_order || function.create_accumulator()?.state()?.len() != states.len() {
             return Err(EngineError::Query(format!(
-                "{} needs its rows in order, which a stream can't give; write first_value, last_value or array_agg with ORDER BY",
-                function.name()
+                "{name} takes no ORDER BY in a stream: leave it out, or write first_value, last_value, array_agg or string_agg"
             )));
         }
         let order = function.order_bys().iter().map(|order| order.expr.clone());
         Ok(Column {
             arguments: function.expressions().into_iter().chain(order).collect(),
             filter: column.filter.clone(),
-            states: function
-                .state_fields()?
-                .iter()
-                .map(|field| field.data_type().clone())
-                .collect(),
+            states,
             function: function.clone(),
         })
     }
 
     fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
-        if self.function.groups_accumulator_supported() {
+        // The accumulator of bit_xor for many groups knows no DISTINCT, and does not say so.
+        let knows_distinct = !self.function.is_distinct() || self.function.fun().name() != "bit_xor";
+        if self.function.groups_accumulator_supported() && knows_distinct {
             return Ok(self.function.create_groups_accumulator()?);
         }
         let function = self.function.clone();

@@ -54,7 +54,11 @@ impl Keys {
         let Some(values) = &mut self.values else {
             return Ok(Vec::new());
         };
-        Ok(values.emit(EmitTo::All)?)
+        let count = values.len();
+        let columns = values.emit(EmitTo::All)?;
+        // Some don't forget what they have emitted before they are told to.
+        values.clear_shrink(count);
+        Ok(columns)
     }
 
     /// Bytes.

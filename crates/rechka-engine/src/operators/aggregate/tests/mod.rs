@@ -1,4 +1,6 @@
 //! Aggregations against a model that keeps all rows and looks at them one by one.
+mod edges;
+mod functions;
 mod keyed;
 mod sessions;
 mod speed;
@@ -94,6 +96,13 @@ pub(super) fn function(
         function: Arc::new(function),
         filter: None,
     }
+}
+
+pub(super) fn by_time() -> Vec<PhysicalSortExpr> {
+    vec![PhysicalSortExpr {
+        expr: column("ts"),
+        options: Default::default(),
+    }]
 }
 
 pub(super) fn count() -> AggregateColumn {

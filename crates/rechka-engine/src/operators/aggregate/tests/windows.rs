@@ -78,9 +78,12 @@ pub(super) fn micros(seconds: i64) -> i64 {
 /// End and start of a window, and a key.
 pub(super) type Group = (i64, i64, Option<&'static str>);
 
+/// A group by key and number, or by key alone.
+type WideGroup = (Group, Option<Option<i64>>);
+
 /// The rows and the late rows of each epoch, by the model.
-fn model(window: Window, epochs: &[Epoch]) -> Vec<(Text, Text)> {
-    let mut open: BTreeMap<Group, Vec<Option<i64>>> = BTreeMap::new();
+fn model(window: Window, wide: bool, epochs: &[Epoch]) -> Vec<(Text, Text)> {
+    let mut open: BTreeMap<WideGroup, Vec<Option<i64>>> = BTreeMap::new();
     let mut watermark = i64::MIN;
     let mut all = Vec::new();
     for epoch in epochs {
@@ -98,15 +101,19 @@ fn model(window: Window, epochs: &[Epoch]) -> Vec<(Text, Text)> {
                     out.extend([stamp(start), stamp(end)]);
                     late.push(out);
                 } else {
-                    open.entry((end, start, row.key)).or_default().push(row.number);
+                    open.entry(((end, start, row.key), wide.then_some(row.number)))
+                        .or_default()
+                        .push(row.number);
                 }
             }
         }
         watermark = epoch.watermark;
-        let still_open = open.split_off(&(watermark.saturating_add(1), i64::MIN, None));
+        let still_open = open.split_off(&((watermark.saturating_add(1), i64::MIN, None), None));
         let closed = std::mem::replace(&mut open, still_open);
-        let rows = closed.into_iter().map(|((end, start, key), numbers)| {
-            let mut row = vec![key.unwrap_or_default().to_owned(), stamp(start), stamp(end)];
+        let rows = closed.into_iter().map(|(((end, start, key), number), numbers)| {
+            let mut row = vec![key.unwrap_or_default().to_owned()];
+            row.extend(number.map(|number| number.map(|number| number.to_string()).unwrap_or_default()));
+            row.extend([stamp(start), stamp(end)]);
             row.extend(results(&numbers));
             row
         });
@@ -186,10 +193,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn windows_and_late_rows_are_those_of_the_model(window in any_window(), epochs in any_epochs()) {
-        let query = query(window);
+    fn windows_and_late_rows_are_those_of_the_model(window in any_window(), wide: bool, epochs in any_epochs()) {
+        let mut query = query(window);
+        if wide {
+            query.keys.push("number");
+        }
         let mut running = Running::new(query.single());
-        for (epoch, (rows, late)) in epochs.iter().zip(model(window, &epochs)) {
+        for (epoch, (rows, late)) in epochs.iter().zip(model(window, wide, &epochs)) {
             let out = running.epoch(&batches(epoch), epoch.time());
             prop_assert_eq!(sorted(text(&out.rows)), rows);
             prop_assert_eq!(sorted(text(&out.late)), late);
@@ -198,11 +208,14 @@ proptest! {
     }
 
     #[test]
-    fn partial_then_final_on_several_tasks_is_single(window in any_window(), epochs in any_epochs()) {
-        let query = query(window);
+    fn partial_then_final_on_several_tasks_is_single(window in any_window(), wide: bool, epochs in any_epochs()) {
+        let mut query = query(window);
+        if wide {
+            query.keys.push("number");
+        }
         let mut partials = [Running::new(query.partial()), Running::new(query.partial())];
         let mut finals = [Running::new(query.last()), Running::new(query.last())];
-        for (epoch, (rows, late)) in epochs.iter().zip(model(window, &epochs)) {
+        for (epoch, (rows, late)) in epochs.iter().zip(model(window, wide, &epochs)) {
             let batches = batches(epoch);
             let mut found_late = Vec::new();
             let mut exchanged = [Vec::new(), Vec::new()];
