@@ -7,7 +7,10 @@ use arrow::{
 };
 
 use super::{groups::batch, layout::Layout, panes::Pane};
-use crate::{EngineError, Result, operators::Delta};
+use crate::{
+    Result,
+    operators::{Delta, unknown_change},
+};
 
 /// Groups (keys and states), each of its session.
 pub(super) fn of_spans(
@@ -29,14 +32,14 @@ pub(super) fn of_spans(
 pub(super) fn spans_of(delta: &Delta, layout: &Layout) -> Result<(Int64Array, Int64Array, RecordBatch)> {
     let columns = delta.rows.columns();
     let [starts, ends, groups @ ..] = columns else {
-        return Err(unknown(delta));
+        return Err(unknown_change(delta));
     };
     let groups = batch(&layout.groups, groups.to_vec(), delta.rows.num_rows())?;
     let bounds = |column: &ArrayRef| {
         column
             .as_primitive_opt::<Int64Type>()
             .cloned()
-            .ok_or_else(|| unknown(delta))
+            .ok_or_else(|| unknown_change(delta))
     };
     Ok((bounds(starts)?, bounds(ends)?, groups))
 }
@@ -52,7 +55,7 @@ pub(super) fn pane_of(delta: &Delta, layout: &Layout) -> Result<(Pane, RecordBat
     let (starts, ends, groups) = spans_of(delta, layout)?;
     match (starts.values().first(), ends.values().first()) {
         (Some(&start), Some(&end)) => Ok((Pane { start, end }, groups)),
-        _ => Err(unknown(delta)),
+        _ => Err(unknown_change(delta)),
     }
 }
 
@@ -72,14 +75,5 @@ pub(super) fn time_of(delta: &Delta) -> Result<i64> {
         .and_then(|column| column.as_primitive_opt::<Int64Type>());
     column
         .and_then(|column| column.values().first().copied())
-        .ok_or_else(|| unknown(delta))
-}
-
-/// An error: such a change was never written.
-pub(super) fn unknown(delta: &Delta) -> EngineError {
-    let reason = "is not what this program writes: run the one that wrote it, or begin the query anew";
-    EngineError::Query(format!(
-        "a change of kind {} in the state of an aggregation {reason}",
-        delta.kind
-    ))
+        .ok_or_else(|| unknown_change(delta))
 }

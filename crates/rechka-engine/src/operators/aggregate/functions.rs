@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
+    array::{ArrayRef, RecordBatch},
     datatypes::DataType,
 };
 use datafusion::{
@@ -11,7 +11,10 @@ use datafusion::{
 };
 use rechka_sql::plan::{AggregateColumn, Expr};
 
-use crate::{EngineError, Result};
+use crate::{
+    EngineError, Result,
+    operators::expressions::{condition, evaluate},
+};
 
 /// What is computed for each group.
 pub(super) struct Functions {
@@ -25,11 +28,6 @@ struct Column {
     filter: Option<Expr>,
     /// The types of the state columns.
     states: Vec<DataType>,
-}
-
-/// The values of an expression over a batch.
-pub(super) fn evaluate(expression: &Expr, rows: &RecordBatch) -> Result<ArrayRef> {
-    Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?)
 }
 
 impl Functions {
@@ -115,18 +113,13 @@ impl Accumulators {
     /// Takes rows, each into the group of which `groups` has the number; `count` groups are known now.
     pub fn update(&mut self, rows: &RecordBatch, groups: &[usize], count: usize) -> Result<()> {
         for (column, accumulator) in self.functions.columns.iter().zip(&mut self.columns) {
-            let arguments = column
-                .arguments
-                .iter()
-                .map(|argument| evaluate(argument, rows))
-                .collect::<Result<Vec<_>>>()?;
+            let arguments = evaluate(&column.arguments, rows)?;
             let filter = column
                 .filter
                 .as_ref()
-                .map(|filter| evaluate(filter, rows))
+                .map(|filter| condition(filter, rows))
                 .transpose()?;
-            let filter: Option<&BooleanArray> = filter.as_ref().map(|filter| filter.as_boolean());
-            accumulator.update_batch(&arguments, groups, filter, count)?;
+            accumulator.update_batch(&arguments, groups, filter.as_ref(), count)?;
         }
         Ok(())
     }

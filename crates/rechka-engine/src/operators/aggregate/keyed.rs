@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Result,
-    operators::{Delta, Operator, Output, Time},
+    operators::{Delta, Operator, Output, Time, unknown_change},
 };
 
 /// Groups with their totals, which take the place of what was known of them.
@@ -204,6 +204,7 @@ impl Operator for Keyed {
     }
 
     fn snapshot(&mut self) -> Result<Vec<Delta>> {
+        self.deltas.clear();
         let mut all = Vec::new();
         for (window, totals) in &self.totals {
             all.push(self.delta(*window, &totals.store.get(&totals.store.all())?)?);
@@ -229,7 +230,7 @@ impl Operator for Keyed {
                 }
                 Ok(())
             }
-            _ => Err(deltas::unknown(delta)),
+            _ => Err(unknown_change(delta)),
         }
     }
 

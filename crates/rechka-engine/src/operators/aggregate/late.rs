@@ -2,43 +2,19 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{RecordBatch, TimestampMicrosecondArray, UInt32Array},
+    array::{Int64Array, RecordBatch, UInt32Array},
     compute::take_record_batch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::{
-    panes::Windows,
-    time::{Times, from_micros},
+use super::panes::Windows;
+use crate::{
+    Result,
+    operators::{Output, expressions::timestamps},
 };
-use crate::{Result, operators::Output};
 
 /// Rows of a batch of late rows.
 const BATCH: usize = 8192;
-
-/// Writes each row once for each window that it missed, with the window. A row without time missed every window: it is written once,
-/// without a window. The start of a window that rows carry is not known.
-pub(super) fn write_late(
-    rows: &RecordBatch,
-    times: &Times,
-    windows: &Windows,
-    watermark: i64,
-    out: &mut Output,
-) -> Result<()> {
-    let mut late = LateRows::new(rows, &times.column_type);
-    for row in 0..rows.num_rows() {
-        let Some(time) = times.get(row) else {
-            late.push(row, (None, None), out)?;
-            continue;
-        };
-        let pane = windows.pane(time);
-        for window in windows.windows(pane, i64::MIN, watermark) {
-            let start = (!matches!(windows, Windows::Carried)).then_some(window.start);
-            late.push(row, (start, Some(window.end)), out)?;
-        }
-    }
-    late.flush(out)
-}
 
 /// Late rows with the windows that they missed.
 pub(super) struct LateRows<'a> {
@@ -66,6 +42,22 @@ impl<'a> LateRows<'a> {
         }
     }
 
+    /// Writes each row once for each window that it missed. A row without time missed every window: it is written once, without one.
+    /// Where a window begins that rows carry is not known.
+    pub fn write(mut self, times: &Int64Array, windows: &Windows, watermark: i64, out: &mut Output) -> Result<()> {
+        for (row, time) in times.iter().enumerate() {
+            let Some(time) = time else {
+                self.push(row, (None, None), out)?;
+                continue;
+            };
+            for window in windows.windows(windows.pane(time), i64::MIN, watermark) {
+                let start = (!matches!(windows, Windows::Carried)).then_some(window.start);
+                self.push(row, (start, Some(window.end)), out)?;
+            }
+        }
+        self.flush(out)
+    }
+
     /// Adds a row and a window that it missed.
     pub fn push(&mut self, row: usize, window: (Option<i64>, Option<i64>), out: &mut Output) -> Result<()> {
         self.indices.push(row as u32);
@@ -84,11 +76,10 @@ impl<'a> LateRows<'a> {
         }
         let rows = take_record_batch(self.rows, &UInt32Array::from(std::mem::take(&mut self.indices)))?;
         let windows = std::mem::take(&mut self.windows);
-        let starts: TimestampMicrosecondArray = windows.iter().map(|window| window.0).collect();
-        let ends: TimestampMicrosecondArray = windows.iter().map(|window| window.1).collect();
+        let (starts, ends): (Vec<Option<i64>>, Vec<Option<i64>>) = windows.into_iter().unzip();
         let mut columns = rows.columns().to_vec();
-        columns.push(from_micros(starts, &self.time)?);
-        columns.push(from_micros(ends, &self.time)?);
+        columns.push(timestamps(&Int64Array::from(starts), &self.time)?);
+        columns.push(timestamps(&Int64Array::from(ends), &self.time)?);
         out.late.push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
         Ok(())
     }

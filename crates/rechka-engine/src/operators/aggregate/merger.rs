@@ -12,9 +12,8 @@ use super::{
     keys::Keys,
     layout::Layout,
     panes::Span,
-    time::from_micros,
 };
-use crate::Result;
+use crate::{Result, operators::expressions::timestamps};
 
 /// Keys, results, and the number of groups.
 pub(super) type Results = (Vec<ArrayRef>, Vec<ArrayRef>, usize);
@@ -79,7 +78,7 @@ impl Merger {
         let (mut columns, results, count) = results;
         if let Some(time) = &self.layout.time {
             for bounds in [starts, ends] {
-                columns.push(from_micros(bounds.reinterpret_cast(), time)?);
+                columns.push(timestamps(&bounds, time)?);
             }
         }
         columns.extend(results);

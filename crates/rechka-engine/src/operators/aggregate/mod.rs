@@ -25,7 +25,6 @@ mod rows;
 mod runs;
 mod session;
 mod store;
-mod time;
 mod window;
 
 use arrow::datatypes::SchemaRef;

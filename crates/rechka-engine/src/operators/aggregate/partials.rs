@@ -10,11 +10,10 @@ use super::{
     groups::{Groups, Slot},
     intake::{NOWHERE, keep_placed, one_pane},
     panes::{Pane, Windows},
-    time::Times,
 };
 use crate::{
     Result,
-    operators::{Output, Time},
+    operators::{Output, Time, expressions::microseconds},
 };
 
 /// Reads partial aggregates: start and end of a pane if groups are windows, keys, states.
@@ -73,8 +72,8 @@ impl Partials {
                 out.late_partials += self.assign(&windows, panes, time.watermark, groups);
             }
             (Some(windows), PaneOf::Key(end)) => {
-                let times = Times::new(&keys[*end])?;
-                let panes = (0..rows.num_rows()).map(|row| times.get(row).map(|end| windows.pane(end)));
+                let times = microseconds(&keys[*end])?;
+                let panes = times.iter().map(|end| end.map(|end| windows.pane(end)));
                 out.late_partials += self.assign(&windows, panes, time.watermark, groups);
             }
         }

@@ -2,23 +2,24 @@
 use std::ops::Range;
 
 use arrow::{
-    array::RecordBatch,
+    array::{Array, Int64Array, RecordBatch},
     compute::{filter, filter_record_batch},
     datatypes::{DataType, SchemaRef},
 };
 use rechka_sql::plan::{self, Aggregate, Expr};
 
 use super::{
-    functions::evaluate,
     groups::{Groups, Slot},
     intake::{NOWHERE, keep_placed, one_pane},
-    late::write_late,
+    late::LateRows,
     panes::Windows,
-    time::Times,
 };
 use crate::{
     EngineError, Result,
-    operators::{Output, Time},
+    operators::{
+        Output, Time,
+        expressions::{evaluate, microseconds},
+    },
 };
 
 /// Reads rows.
@@ -63,25 +64,21 @@ impl Rows {
     }
 
     pub fn push(&mut self, rows: &RecordBatch, time: Time, groups: &mut Groups, out: &mut Output) -> Result<()> {
-        let mut keys = self
-            .keys
-            .iter()
-            .map(|key| evaluate(key, rows))
-            .collect::<Result<Vec<_>>>()?;
-        let times = match (self.windows, &self.time) {
+        let mut keys = evaluate(&self.keys, rows)?;
+        let (windows, column) = match (self.windows, &self.time) {
             (None, _) | (_, TimeOf::Now) => {
                 let pane = self.windows.map(|windows| windows.pane(time.now));
                 one_pane(rows.num_rows(), pane, groups, &mut self.slots);
                 return groups.update(rows, &keys, &self.slots);
             }
-            (Some(windows), TimeOf::Column(column)) => (windows, Times::new(rows.column(*column))?),
-            (Some(windows), TimeOf::Key(key)) => (windows, Times::new(&keys[*key])?),
+            (Some(windows), TimeOf::Column(column)) => (windows, rows.column(*column)),
+            (Some(windows), TimeOf::Key(key)) => (windows, &keys[*key]),
         };
-        let (windows, times) = times;
+        let times = microseconds(column)?;
         if !self.assign(&windows, &times, time.watermark, groups) {
             return groups.update(rows, &keys, &self.slots);
         }
-        write_late(rows, &times, &windows, time.watermark, out)?;
+        LateRows::new(rows, column.data_type()).write(&times, &windows, time.watermark, out)?;
         let placed = keep_placed(&mut self.slots);
         for key in &mut keys {
             *key = filter(key, &placed)?;
@@ -90,15 +87,15 @@ impl Rows {
     }
 
     /// Finds the slot of each row; says whether there is one that missed a window.
-    fn assign(&mut self, windows: &Windows, times: &Times, watermark: i64, groups: &mut Groups) -> bool {
+    fn assign(&mut self, windows: &Windows, times: &Int64Array, watermark: i64, groups: &mut Groups) -> bool {
         /// The slot of all times of a pane.
         type Found = (Range<i64>, Slot);
         self.slots.clear();
-        self.slots.reserve(times.values.len());
+        self.slots.reserve(times.len());
         let mut missed = false;
         // Rows that follow each other mostly fall in one pane, or in two by turns.
         let (mut last, mut other): (Found, Found) = ((0..0, NOWHERE), (0..0, NOWHERE));
-        for time in &times.values {
+        for time in times.values() {
             if !last.0.contains(time) {
                 std::mem::swap(&mut last, &mut other);
                 if !last.0.contains(time) {
@@ -110,7 +107,7 @@ impl Rows {
             }
             self.slots.push(last.1);
         }
-        if let Some(nulls) = &times.nulls {
+        if let Some(nulls) = times.nulls().filter(|nulls| nulls.null_count() > 0) {
             let rows = self.slots.iter_mut().zip(nulls);
             rows.filter(|(_, is_valid)| !is_valid)
                 .for_each(|(slot, _)| *slot = NOWHERE);

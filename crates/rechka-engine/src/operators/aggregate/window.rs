@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Result,
-    operators::{Delta, Operator, Output, Time},
+    operators::{Delta, Operator, Output, Time, unknown_change},
 };
 
 /// Results of small windows go out together, up to so many rows.
@@ -139,6 +139,7 @@ impl Operator for Append {
     }
 
     fn snapshot(&mut self) -> Result<Vec<Delta>> {
+        self.deltas.clear();
         let runs = self
             .panes
             .iter()
@@ -164,7 +165,7 @@ impl Operator for Append {
                 runs.put_back(run);
                 Ok(())
             }
-            _ => Err(deltas::unknown(delta)),
+            _ => Err(unknown_change(delta)),
         }
     }
 

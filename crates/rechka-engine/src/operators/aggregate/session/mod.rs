@@ -19,7 +19,7 @@ pub(super) use self::{partial::PartialSessions, source::Source};
 use super::{deltas, merger::Merger, panes::Span};
 use crate::{
     Result,
-    operators::{Delta, Operator, Output, Time},
+    operators::{Delta, Operator, Output, Time, unknown_change},
 };
 
 /// Sessions with their totals, which take the place of those that they overlap.
@@ -93,6 +93,7 @@ impl Operator for Sessions {
     }
 
     fn snapshot(&mut self) -> Result<Vec<Delta>> {
+        self.deltas.clear();
         let (spans, groups) = self.open.all()?;
         Ok(vec![self.delta(&spans, &groups)?])
     }
@@ -109,7 +110,7 @@ impl Operator for Sessions {
                 self.open.close(deltas::time_of(delta)?)?;
                 self.open.tidy(&self.merger)
             }
-            _ => Err(deltas::unknown(delta)),
+            _ => Err(unknown_change(delta)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What sessions are made of: rows, or the sessions of the stage before.
 use arrow::{
-    array::{AsArray, Int64Array, RecordBatch, UInt32Array},
-    compute::take_record_batch,
+    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch},
+    compute::filter_record_batch,
     datatypes::Int64Type,
 };
 use rechka_sql::plan::{Aggregate, Expr, Phase};
@@ -12,11 +12,10 @@ use crate::{
     operators::{
         Output, Time,
         aggregate::{
-            functions::evaluate,
             late::LateRows,
             panes::{FAR, Span},
-            time::Times,
         },
+        expressions::{evaluate, microseconds},
     },
 };
 
@@ -72,36 +71,14 @@ impl Source {
                 let (rows, spans) = match column {
                     None => (rows.clone(), vec![span(time.now, *gap); rows.num_rows()]),
                     Some(column) => {
-                        let times = Times::new(rows.column(*column))?;
-                        let spans = times.values.iter().map(|&time| span(time, *gap));
-                        match &times.nulls {
-                            None => (rows.clone(), spans.collect()),
-                            Some(nulls) => {
-                                let mut late = LateRows::new(rows, &times.column_type);
-                                for row in (0..rows.num_rows()).filter(|row| nulls.is_null(*row)) {
-                                    late.push(row, (None, None), out)?;
-                                }
-                                late.flush(out)?;
-                                let valid: UInt32Array = nulls.valid_indices().map(|row| Some(row as u32)).collect();
-                                let spans = spans.zip(nulls).filter(|(_, valid)| *valid).map(|(span, _)| span);
-                                (take_record_batch(rows, &valid)?, spans.collect())
-                            }
-                        }
+                        let (rows, times) = timed(rows, *column, out)?;
+                        (rows, times.values().iter().map(|&time| span(time, *gap)).collect())
                     }
                 };
-                let time = column.map(|column| rows.schema_ref().field(column).data_type().clone());
-                let keys = keys
-                    .iter()
-                    .map(|key| evaluate(key, &rows))
-                    .collect::<Result<Vec<_>>>()?;
-                local.add(
-                    Pieces {
-                        keys,
-                        spans,
-                        content: Content::Rows(rows, time),
-                    },
-                    watermark,
-                )
+                let time = column.map(|column| rows.column(column).data_type().clone());
+                let keys = evaluate(keys, &rows)?;
+                let content = Content::Rows(rows, time);
+                local.add(Pieces { keys, spans, content }, watermark)
             }
             Source::Partials { keys, gap, by_clock } => {
                 let bounds = |column: usize| -> &Int64Array { rows.column(column).as_primitive::<Int64Type>() };
@@ -122,6 +99,25 @@ impl Source {
             }
         }
     }
+}
+
+/// The rows that have a time, and their times; the others go to the late ones.
+fn timed(rows: &RecordBatch, column: usize, out: &mut Output) -> Result<(RecordBatch, Int64Array)> {
+    let column = rows.column(column);
+    let times = microseconds(column)?;
+    let Some(nulls) = times.nulls().filter(|nulls| nulls.null_count() > 0) else {
+        return Ok((rows.clone(), times));
+    };
+    let mut late = LateRows::new(rows, column.data_type());
+    for row in (0..rows.num_rows()).filter(|row| nulls.is_null(*row)) {
+        late.push(row, (None, None), out)?;
+    }
+    late.flush(out)?;
+    let valid: BooleanArray = nulls.iter().map(Some).collect();
+    Ok((
+        filter_record_batch(rows, &valid)?,
+        times.iter().flatten().map(Some).collect(),
+    ))
 }
 
 /// The session of one row.

@@ -52,13 +52,8 @@ fn expected(column: &AggregateColumn, all: &[Row], key: &str) -> String {
     let group: Vec<Row> = all.iter().filter(|row| row.key == Some(key)).cloned().collect();
     let batch = rows(TimeUnit::Microsecond, &group);
     let order = column.function.order_bys().iter().map(|order| order.expr.clone());
-    let arguments: Vec<ArrayRef> = column
-        .function
-        .expressions()
-        .into_iter()
-        .chain(order)
-        .map(|argument| super::super::functions::evaluate(&argument, &batch).unwrap())
-        .collect();
+    let arguments: Vec<Expr> = column.function.expressions().into_iter().chain(order).collect();
+    let arguments = expressions::evaluate(&arguments, &batch).unwrap();
     let mut accumulator = column.function.create_accumulator().unwrap();
     accumulator.update_batch(&arguments).unwrap();
     array_value_to_string(&accumulator.evaluate().unwrap().to_array().unwrap(), 0).unwrap()

@@ -27,7 +27,7 @@ use datafusion::{
 };
 use rechka_sql::plan::{Aggregate, AggregateColumn, Emit, Expr, Groups, Phase};
 
-use crate::operators::{Delta, Operator, Output, Time};
+use crate::operators::{Delta, Operator, Output, Time, expressions};
 
 pub(super) const SECOND: i64 = 1_000_000;
 
@@ -271,27 +271,21 @@ impl Running {
     pub fn epoch(&mut self, batches: &[RecordBatch], time: Time) -> Output {
         let mut out = Output::default();
         for batch in batches {
-            self.operator
-                .push(
-                    0,
-                    batch,
-                    Time {
-                        watermark: self.watermark,
-                        ..time
-                    },
-                    &mut out,
-                )
-                .unwrap();
+            let time = Time {
+                watermark: self.watermark,
+                ..time
+            };
+            self.operator.push(0, batch, time, &mut out).unwrap();
         }
         self.watermark = time.watermark;
         self.operator.end_epoch(time, &mut out).unwrap();
-        self.changelog.extend(self.operator.take_delta().unwrap());
         out
     }
 
     pub fn between(&mut self, between: Between, fresh: Box<dyn Operator>) {
-        if between == Between::Snapshot {
-            self.changelog = self.operator.snapshot().unwrap();
+        match between {
+            Between::Snapshot => self.changelog = self.operator.snapshot().unwrap(),
+            _ => self.changelog.extend(self.operator.take_delta().unwrap()),
         }
         if between != Between::Nothing {
             self.operator = fresh;

@@ -72,8 +72,10 @@ fn measure(name: &str, window: Window, columns: Vec<AggregateColumn>, batches: V
         late += out.late.len();
         bytes = running.state_bytes().max(bytes);
         delta += running
-            .changelog
-            .drain(..)
+            .operator
+            .take_delta()
+            .unwrap()
+            .iter()
             .map(|delta| delta.rows.num_rows())
             .sum::<usize>();
     }
