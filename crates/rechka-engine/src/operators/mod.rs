@@ -10,11 +10,14 @@ mod condition;
 mod expressions;
 mod join;
 mod kept;
+mod keys;
+mod lookup;
 mod map;
 mod open;
 mod stateless;
 #[cfg(test)]
 mod testing;
+mod top;
 mod union;
 mod unnest;
 mod watermark;
@@ -22,7 +25,9 @@ mod watermark;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use rechka_sql::plan::{Node, Operation};
 
-use self::{assign::AssignWindows, join::Join, map::Map, stateless::Stateless, union::Union, unnest::Unnest};
+use self::{
+    assign::AssignWindows, join::Join, lookup::Lookup, map::Map, stateless::Stateless, union::Union, unnest::Unnest,
+};
 use crate::{EngineError, Result};
 
 /// The time an epoch knows of, in microseconds since 1970. An operator's watermark is the least of its inputs', and what it puts
@@ -101,8 +106,9 @@ pub fn build_node(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operator>
             _ => return Err(EngineError::Query("an aggregation has one input".into())),
         },
         Operation::Join(join) => Box::new(Join::new(join, inputs, schema)?),
+        Operation::Lookup(lookup) => Box::new(Lookup::new(lookup, inputs, schema)?),
+        Operation::TopN(top) => top::build(top, inputs, schema)?,
         Operation::Union => Box::new(Stateless(Union { schema })),
-        other => return Err(EngineError::Query(format!("the engine has no operator for {other:?}"))),
     })
 }
 

@@ -64,6 +64,7 @@ pub struct Lookup {
 pub struct AsOf {
     /// The stream's column with the time.
     pub stream: usize,
-    /// The table's column with the time from which a row is valid. A row without one is the oldest of its key.
+    /// The table's column with the time from which a row is valid. A row that comes when the watermark has passed its time, or that
+    /// has none, is valid from the watermark on.
     pub table: usize,
 }

@@ -1,6 +1,6 @@
 //! Joins against a model that compares every row with every other.
 use arrow::{
-    array::{Array, AsArray, Int64Array, TimestampMillisecondArray},
+    array::{AsArray, Int64Array, TimestampMillisecondArray},
     datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
 };
 use datafusion::{
@@ -229,7 +229,7 @@ fn microseconds(watermark: i64) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn every_join_puts_out_what_comparing_all_rows_finds_and_not_later(
