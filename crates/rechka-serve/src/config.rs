@@ -52,6 +52,8 @@ pub struct Limits {
     pub pending_finals: usize,
     /// Readers of old audio and old transcripts at once; more have to wait.
     pub readers: usize,
+    /// Rows in one answer about a view.
+    pub view_rows: usize,
 }
 
 impl Default for Limits {
@@ -69,6 +71,7 @@ impl Default for Limits {
             listed_sessions: 10_000,
             pending_finals: 256,
             readers: 16,
+            view_rows: 100_000,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rechka_log::Log;
+use rechka_store::Views;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     pub catalog: Arc<Catalog>,
     pub library: Library,
+    pub views: Arc<Views>,
     pub follower: Follower,
     /// Whether the gateway stops.
     pub stopping: Stopping,
@@ -58,6 +60,17 @@ impl Gateway {
         log: Arc<dyn Log>,
         config: GatewayConfig,
         probes: Vec<Arc<dyn Probe>>,
+    ) -> Result<Self, ServeError> {
+        let views = Arc::new(Views::new(log.clone(), rechka_store::Limits::default()));
+        Self::with_views(log, config, probes, views)
+    }
+
+    /// The same, which serves `views`; whoever shares them says which there are.
+    pub fn with_views(
+        log: Arc<dyn Log>,
+        config: GatewayConfig,
+        probes: Vec<Arc<dyn Probe>>,
+        views: Arc<Views>,
     ) -> Result<Self, ServeError> {
         let partitions = topics::ensure(&*log, config.partitions)?;
         let limits = &config.limits;
@@ -80,6 +93,7 @@ impl Gateway {
         let (stop, stopping) = stopping::signal();
         let shared = Shared {
             library: Library::new(log, limits.readers),
+            views,
             config,
             probes: probes.into(),
             metrics,

@@ -12,6 +12,10 @@
 //! | `/v1/sessions/{id}` | one session with its segments and words; with `.srt`, `.vtt`, `.txt`, `.json`: as a file |
 //! | `/v1/sessions/{id}/audio` | its sound as WAV, any range of it |
 //! | `/v1/sessions/{id}/events` | partials and finals as server-sent events |
+//! | `/views` | the page of views: a table and a plot, live |
+//! | `/v1/views` | views of streaming SQL, with their columns |
+//! | `/v1/views/{name}?key=&limit=` | rows of a view; `?column=value` for those with that value |
+//! | `/v1/views/{name}/changes` | a snapshot and then every change of it, as server-sent events or over WebSocket |
 //! | `/healthz`, `/readyz`, `/metrics` | whether it lives, whether it can work, what it counts (Prometheus) |
 //!
 //! There are no users and no passwords: whoever reaches the address may listen, and continue any session. So it is meant for the
@@ -22,6 +26,7 @@
 //! | `protocol` | messages of `/v1/stream`, as pure functions |
 //! | `session` | which frame comes next, who owns a session, what is durable |
 //! | `transcripts` | what was said, and who listens |
+//! | `views` | messages to those who listen to a view |
 //! | `stream` | one WebSocket connection |
 //! | `http` | routes, guards, downloads, audio, the page (`ui/`) |
 mod config;
@@ -37,6 +42,7 @@ mod stopping;
 mod stream;
 mod topics;
 mod transcripts;
+mod views;
 
 pub use config::{GatewayConfig, Limits, Probe};
 pub use error::ServeError;

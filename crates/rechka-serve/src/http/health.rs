@@ -26,7 +26,13 @@ pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     } else {
         Ok(())
     };
-    let own = [("log", ingest), ("transcripts", shared.follower.ready())];
+    let views = shared.views.list().iter().try_for_each(|view| view.check());
+    let views = views.map_err(|error| error.to_string());
+    let own = [
+        ("log", ingest),
+        ("transcripts", shared.follower.ready()),
+        ("views", views),
+    ];
     let others = shared.probes.iter().map(|probe| (probe.name(), probe.ready()));
     let mut checks = Map::new();
     let mut ready = true;
@@ -47,6 +53,7 @@ pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 /// Prometheus' text.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let mut text = shared.metrics.text();
+    text.push_str(&crate::views::metrics(&shared.views));
     for probe in shared.probes.iter() {
         probe.metrics(&mut text);
     }

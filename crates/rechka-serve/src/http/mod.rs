@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod page;
 mod sessions;
+mod views;
 mod wav;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Router,
     extract::{State, WebSocketUpgrade},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -31,6 +32,9 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v1/sessions/{session}", get(sessions::one))
         .route("/v1/sessions/{session}/audio", get(audio::audio))
         .route("/v1/sessions/{session}/events", get(events::events))
+        .route("/v1/views", get(views::list))
+        .route("/v1/views/{name}", get(views::rows))
+        .route("/v1/views/{name}/changes", get(views::changes))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
@@ -93,7 +97,12 @@ impl From<rechka_log::LogError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code, "message": self.message}}).to_string();
-        (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
     }
 }
 

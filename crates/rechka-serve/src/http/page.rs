@@ -28,6 +28,13 @@ macro_rules! files {
 
 files! {
     "/": "text/html; charset=utf-8" = "index.html",
+    "/views": "text/html; charset=utf-8" = "views.html",
+    "/views.css": "text/css; charset=utf-8" = "views.css",
+    "/views.js": "text/javascript; charset=utf-8" = "views.js",
+    "/columns.js": "text/javascript; charset=utf-8" = "columns.js",
+    "/plot.js": "text/javascript; charset=utf-8" = "plot.js",
+    "/scale.js": "text/javascript; charset=utf-8" = "scale.js",
+    "/table.js": "text/javascript; charset=utf-8" = "table.js",
     "/style.css": "text/css; charset=utf-8" = "style.css",
     "/app.js": "text/javascript; charset=utf-8" = "app.js",
     "/captions.js": "text/javascript; charset=utf-8" = "captions.js",
