@@ -1,5 +1,14 @@
 //! The language: statements, catalogue, and the plan of a pipeline. No I/O.
 pub mod catalog;
+mod deep;
+mod error;
+pub mod logical;
+mod nearest;
 pub mod plan;
+pub mod statement;
+mod text;
 
-pub use catalog::{EventTime, Kind, Relation};
+pub use catalog::{Catalog, EventTime, Kind, Metadata, Relation};
+pub use error::Error;
+pub use statement::Statement;
+pub use text::Query;

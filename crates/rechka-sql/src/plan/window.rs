@@ -1,3 +1,5 @@
+use std::{fmt, time::Duration};
+
 /// How time is cut into windows. Lengths are in microseconds, and greater than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
 pub enum Window {
@@ -24,4 +26,24 @@ pub enum Window {
         /// The silence that ends a session.
         gap: i64,
     },
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let duration = |micros: i64| Duration::from_micros(micros.unsigned_abs());
+        let (name, lengths, offset) = match *self {
+            Self::Hop { size, slide, offset } if size == slide => ("tumble", vec![size], offset),
+            Self::Hop { size, slide, offset } => ("hop", vec![slide, size], offset),
+            Self::Cumulate { size, step, offset } => ("cumulate", vec![step, size], offset),
+            Self::Session { gap } => ("session", vec![gap], 0),
+        };
+        write!(f, "{name}")?;
+        for length in lengths {
+            write!(f, " {:?}", duration(length))?;
+        }
+        match offset {
+            0 => Ok(()),
+            _ => write!(f, " offset {}{:?}", if offset < 0 { "-" } else { "" }, duration(offset)),
+        }
+    }
 }

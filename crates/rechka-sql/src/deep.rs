@@ -1,0 +1,18 @@
+use std::{panic::resume_unwind, thread};
+
+/// For a chain of operators as long as `text::tokens` allows, several times what DataFusion's planner takes without optimisation.
+const STACK: usize = 64 << 20;
+
+/// Runs `work` on a stack that is large enough to walk any expression that the parser lets through. DataFusion does so by recursion.
+pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("rechka-plan".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, work);
+        match thread.expect("the system has a thread to spare").join() {
+            Ok(result) => result,
+            Err(panic) => resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,333 @@
+use std::{path::Path, sync::Arc, time::Duration};
+
+use arrow::datatypes::DataType;
+use datafusion::sql::sqlparser::{
+    keywords::Keyword,
+    tokenizer::{Location, Token},
+};
+use rechka_formats::Format;
+
+use super::{
+    Declare, Delivery, Derive, DeriveOptions, FileFormat, Sink, Statement, Target, columns::Columns, options::Options,
+    reader::Reader,
+};
+use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
+
+/// How far ahead of the wall clock an event time may be, if nothing is said.
+const MAX_AHEAD: Duration = Duration::from_secs(3600);
+const MAX_PARTITIONS: u32 = 1024;
+
+impl Reader {
+    /// What comes after `CREATE`.
+    pub(super) fn create(mut self) -> Result<Statement, Error> {
+        if self.take("STREAM") {
+            let (name, if_not_exists) = self.new_name()?;
+            return match self.next_token_is(&Token::LParen) {
+                true => self.declare(name, Kind::Stream, if_not_exists),
+                false => self.derive(name, false, if_not_exists),
+            };
+        }
+        if self.take("TABLE") {
+            let (name, if_not_exists) = self.new_name()?;
+            if !self.next_token_is(&Token::LParen) {
+                let message = "CREATE TABLE name (columns…) declares a table; write CREATE MATERIALIZED VIEW name AS SELECT … \
+                               to make one from a query";
+                return Err(self.error(message));
+            }
+            return self.declare(name, Kind::Table, if_not_exists);
+        }
+        if self.parser.parse_keywords(&[Keyword::MATERIALIZED, Keyword::VIEW]) {
+            let (name, if_not_exists) = self.new_name()?;
+            return self.derive(name, true, if_not_exists);
+        }
+        self.take("TEMPORARY");
+        if self.take("VIEW") {
+            let name = self.name()?;
+            return Ok(Statement::View {
+                name,
+                query: self.query_after_as()?,
+            });
+        }
+        if self.take("SINK") {
+            return self.sink();
+        }
+        Err(self.unexpected(
+            "CREATE goes on",
+            &["STREAM", "TABLE", "MATERIALIZED VIEW", "VIEW", "SINK"],
+        ))
+    }
+
+    fn new_name(&mut self) -> Result<(Arc<str>, bool), Error> {
+        let if_not_exists = self
+            .parser
+            .parse_keywords(&[Keyword::IF, Keyword::NOT, Keyword::EXISTS]);
+        Ok((self.name()?, if_not_exists))
+    }
+
+    fn query_after_as(&mut self) -> Result<Query, Error> {
+        match self.take("AS") {
+            true => self.query(),
+            false => Err(self.error(format!("AS SELECT … must follow, not {}", self.found()))),
+        }
+    }
+
+    fn declare(mut self, name: Arc<str>, kind: Kind, if_not_exists: bool) -> Result<Statement, Error> {
+        let place = self.place();
+        let columns = Columns::parse(&mut self)?;
+        let mut options = Options::parse(&mut self.parser)?;
+        self.end()?;
+        let retention = options.duration("retention")?;
+        let idle = options.duration("idle_timeout")?;
+        let ahead = options.duration("max_ahead")?.unwrap_or(MAX_AHEAD);
+        let file: Option<Arc<Path>> = match kind {
+            Kind::Table => options
+                .text("path")?
+                .map(|(path, at)| file_path(&path, at))
+                .transpose()?,
+            Kind::Stream | Kind::View => None,
+        };
+        let topic = options
+            .text("topic")?
+            .map(|(topic, at)| topic_name(&topic, at))
+            .transpose()?;
+        let partitions = options.count("partitions", MAX_PARTITIONS)?.unwrap_or(1);
+        let format = format(&mut options, file.as_deref())?;
+        let key = options.text("key")?;
+        let key = match &key {
+            Some((_, at)) if !columns.primary_key.is_empty() => {
+                return Err(Error::syntax(
+                    *at,
+                    "the PRIMARY KEY is the key already: leave the option away",
+                ));
+            }
+            Some((names, at)) => names
+                .split(',')
+                .map(|name| columns.index(*at, name.trim()))
+                .collect::<Result<_, _>>()?,
+            None => columns.primary_key.clone(),
+        };
+        options.finish(if kind == Kind::Table { "a table" } else { "a stream" })?;
+        check_raw(&format, &columns, place)?;
+        if kind == Kind::Table && file.is_none() && key.is_empty() {
+            let message =
+                "a table needs a key, of which the last row counts: add PRIMARY KEY (column), or CREATE STREAM";
+            return Err(Error::syntax(place, message));
+        }
+        let relation = Relation {
+            topic: topic.unwrap_or_else(|| Arc::clone(&name)),
+            name,
+            kind,
+            schema: Arc::new(columns.schema()),
+            event_time: columns.watermark.map(|(column, delay)| EventTime {
+                column,
+                delay,
+                idle,
+                ahead,
+            }),
+            key,
+            partitions,
+            format,
+            metadata: columns.metadata,
+            file,
+        };
+        Ok(Statement::Declare(Declare {
+            relation,
+            retention,
+            if_not_exists,
+        }))
+    }
+
+    fn derive(mut self, name: Arc<str>, materialised: bool, if_not_exists: bool) -> Result<Statement, Error> {
+        let mut options = Options::parse(&mut self.parser)?;
+        let topic = options
+            .text("topic")?
+            .map(|(topic, at)| topic_name(&topic, at))
+            .transpose()?;
+        let options_of = DeriveOptions {
+            topic: topic.unwrap_or_else(|| Arc::clone(&name)),
+            format: format(&mut options, None)?,
+            partitions: options.count("partitions", MAX_PARTITIONS)?,
+            key: key_names(&mut options)?,
+            output_mode: options.choice(
+                "output_mode",
+                &[
+                    ("append", Emit::Append),
+                    ("update", Emit::Update),
+                    ("complete", Emit::Complete),
+                ],
+            )?,
+            delivery: delivery(&mut options)?,
+            retention: options.duration("retention")?,
+            state_retention: options.duration("state_retention")?,
+            idle_timeout: options.duration("idle_timeout")?,
+            max_ahead: options.duration("max_ahead")?.unwrap_or(MAX_AHEAD),
+        };
+        options.finish(if materialised {
+            "a materialized view"
+        } else {
+            "a stream"
+        })?;
+        let query = self.query_after_as()?;
+        Ok(Statement::Derive(Derive {
+            name,
+            materialised,
+            query,
+            options: options_of,
+            if_not_exists,
+        }))
+    }
+
+    fn sink(mut self) -> Result<Statement, Error> {
+        const USAGE: &str = "CREATE SINK name FROM relation WITH (to = 'topic:NAME')";
+        let name = self.name()?;
+        if !self.take("FROM") {
+            return Err(self.error(format!("FROM must follow, not {}: write {USAGE}", self.found())));
+        }
+        let query = self.all_of()?;
+        let place = self.place();
+        let mut options = Options::parse(&mut self.parser)?;
+        self.end()?;
+        let delivery = delivery(&mut options)?;
+        let Some((to, at)) = options.text("to")? else {
+            return Err(Error::syntax(place, format!("where to is missing: write {USAGE}")));
+        };
+        let to = match to.split_once(':') {
+            Some(("topic", topic)) => Target::Topic {
+                topic: topic_name(topic, at)?,
+                format: format(&mut options, None)?,
+                key: key_names(&mut options)?,
+            },
+            Some(("file", directory)) if !directory.is_empty() => Target::Files {
+                directory: Path::new(directory).into(),
+                format: options
+                    .choice(
+                        "format",
+                        &[
+                            ("parquet", FileFormat::Parquet),
+                            ("json", FileFormat::Json),
+                            ("csv", FileFormat::Csv),
+                        ],
+                    )?
+                    .unwrap_or(FileFormat::Parquet),
+            },
+            _ => {
+                return Err(Error::syntax(
+                    at,
+                    format!("to = '{to}' is nowhere: write to = 'topic:NAME' or 'file:DIRECTORY'"),
+                ));
+            }
+        };
+        options.finish("a sink")?;
+        Ok(Statement::Sink(Sink {
+            name,
+            query,
+            to,
+            delivery,
+        }))
+    }
+}
+
+fn topic_name(name: &str, at: Location) -> Result<Arc<str>, Error> {
+    let legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    match !name.is_empty() && name.len() <= 249 && name.chars().all(legal) {
+        true => Ok(name.into()),
+        false => Err(Error::syntax(
+            at,
+            "the name of a topic is up to 249 letters, digits, '.', '_' and '-'",
+        )),
+    }
+}
+
+fn key_names(options: &mut Options) -> Result<Vec<Arc<str>>, Error> {
+    let names = options.text("key")?;
+    Ok(names.map_or(vec![], |(names, _)| {
+        names.split(',').map(|name| name.trim().into()).collect()
+    }))
+}
+
+fn delivery(options: &mut Options) -> Result<Delivery, Error> {
+    let levels = [
+        ("exactly_once", Delivery::ExactlyOnce),
+        ("at_least_once", Delivery::AtLeastOnce),
+        ("at_most_once", Delivery::AtMostOnce),
+    ];
+    Ok(options.choice("delivery", &levels)?.unwrap_or_default())
+}
+
+fn file_path(path: &str, at: Location) -> Result<Arc<Path>, Error> {
+    let path = Path::new(path);
+    match extension(path).as_deref() {
+        Some("csv" | "json" | "ndjson" | "jsonl" | "parquet") => Ok(path.into()),
+        _ => Err(Error::syntax(
+            at,
+            "the path of a table must end with .csv, .json or .parquet",
+        )),
+    }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
+#[derive(Clone, Copy)]
+enum Name {
+    Json,
+    Csv,
+    Raw,
+    Arrow,
+}
+
+/// The format of records, with the options that belong to it. That of a file is said by its ending.
+fn format(options: &mut Options, file: Option<&Path>) -> Result<Format, Error> {
+    let given = options.choice(
+        "format",
+        &[
+            ("json", Name::Json),
+            ("csv", Name::Csv),
+            ("raw", Name::Raw),
+            ("arrow", Name::Arrow),
+        ],
+    )?;
+    let ending = file.and_then(extension);
+    let name = given.unwrap_or(if ending.as_deref() == Some("csv") {
+        Name::Csv
+    } else {
+        Name::Json
+    });
+    Ok(match name {
+        Name::Json => Format::Json,
+        Name::Csv => Format::Csv {
+            delimiter: delimiter(options)?,
+        },
+        Name::Raw => Format::Raw,
+        Name::Arrow => Format::Arrow,
+    })
+}
+
+fn delimiter(options: &mut Options) -> Result<u8, Error> {
+    match options.text("delimiter")? {
+        None => Ok(b','),
+        Some((text, at)) => match text.as_bytes() {
+            [byte] if !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
+            _ if text == "\\t" => Ok(b'\t'),
+            _ => Err(Error::syntax(
+                at,
+                "delimiter must be one ASCII character, e.g. ';' or '\\t'",
+            )),
+        },
+    }
+}
+
+fn check_raw(format: &Format, columns: &Columns, place: Location) -> Result<(), Error> {
+    if *format != Format::Raw {
+        return Ok(());
+    }
+    let kinds: Vec<&DataType> = columns.from_value().map(|field| field.data_type()).collect();
+    match kinds.as_slice() {
+        [DataType::Binary | DataType::Utf8] => Ok(()),
+        _ => Err(Error::syntax(
+            place,
+            "format raw has one column for the record's value, BYTES or TEXT, besides METADATA",
+        )),
+    }
+}
