@@ -1,13 +1,17 @@
 //! The language: statements, catalogue, and the plan of a pipeline. No I/O.
+mod batch;
 pub mod catalog;
 mod deep;
 mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod logical;
 mod nearest;
 pub mod plan;
 pub mod statement;
 mod text;
 
+pub use batch::{expand_windows, read_from};
 pub use catalog::{Catalog, EventTime, Kind, Metadata, Relation};
 pub use error::Error;
 pub use statement::Statement;
