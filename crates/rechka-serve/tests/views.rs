@@ -38,6 +38,8 @@ fn relation(name: &str, columns: &[(&str, DataType)], key: &[usize]) -> Relation
         topic: name.into(),
         partitions: 1,
         format: Format::Json,
+        metadata: vec![],
+        file: None,
     }
 }
 

@@ -35,6 +35,8 @@ fn relation(partitions: u32) -> Relation {
         topic: VIEW.into(),
         partitions,
         format: Format::Json,
+        metadata: vec![],
+        file: None,
     }
 }
 
