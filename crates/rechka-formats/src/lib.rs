@@ -3,24 +3,33 @@
 //! A [`Format`] says how the value of a record is written. A [`Decoder`] turns the values of a batch of the log into a
 //! [`RecordBatch`], only the columns that a query reads; an [`Encoder`] does the reverse. A record that does not decode never stops
 //! the others: it comes back as a [`Bad`] with the reason, for the dead letters.
+//!
+//! What all formats have in common:
+//! - A field that is missing or null is NULL, and the record is bad if its column must not be NULL.
+//! - A value of another type than its column's is bad; numbers are never cut to fit.
+//! - Times are ISO 8601 text (`2026-11-20 13:00:00`, with `T`, with `Z` or an offset, with up to nine digits of fraction), or whole numbers:
+//!   milliseconds since 1970. Text without zone is in the zone of its column, or UTC.
+//! - Fields that no column names are ignored. Names are matched exactly; if no column has the exact name, without regard to case (SQL
+//!   folds names that are not quoted).
+mod avro;
+mod cells;
+mod column;
+mod csv;
+mod error;
+mod format;
+mod ipc;
+mod json;
+mod protobuf;
+mod raw;
+mod registry;
+mod time;
+
 use arrow::array::RecordBatch;
 use rechka_log::Batch;
 
-/// How the value of a record is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object a record.
-    Json,
-    /// One line of separated fields a record.
-    Csv {
-        /// Between two fields.
-        delimiter: u8,
-    },
-    /// The value as one binary column.
-    Raw,
-    /// Arrow IPC: one record holds a stream of one batch, so many rows (internal topics).
-    Arrow,
-}
+pub use error::{FormatError, Result};
+pub use format::Format;
+pub use registry::{Registry, Schemas};
 
 /// A record that does not decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,16 +57,9 @@ pub trait Decoder: Send {
 
 /// Turns rows into the values of records.
 pub trait Encoder: Send {
-    /// Appends the value of each row to `values`, and where it ends to `ends`.
-    fn encode(&mut self, rows: &RecordBatch, values: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), EncodeError>;
+    /// Appends the value of each row to `values`, and where it ends to `ends` ([`Format::Arrow`]: one value for all rows).
+    fn encode(&mut self, rows: &RecordBatch, values: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()>;
 }
 
-/// Rows that can't be written in a format.
-#[derive(Debug, thiserror::Error)]
-#[error("can't write {format}: {reason}")]
-pub struct EncodeError {
-    /// The format.
-    pub format: &'static str,
-    /// What is in the way.
-    pub reason: String,
-}
+#[cfg(test)]
+mod tests;
