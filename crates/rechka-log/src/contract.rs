@@ -99,6 +99,8 @@ pub trait Log: Send + Sync + 'static {
 pub trait Reader: Send {
     /// The next records, waiting for at most `wait` (woken by the commit that brings them). `None`: nothing came.
     /// A position before the earliest kept record moves on to it.
+    ///
+    /// Damaged records are told once, as [`LogError::Damaged`](crate::LogError::Damaged); the next poll goes on behind them.
     fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>>;
 }
 
@@ -137,6 +139,8 @@ pub struct Epoch {
 /// A member of a consumer group that reads, and commits what it made of what it read, atomically.
 pub trait Member: Send {
     /// The next event, waiting for at most `wait`.
+    ///
+    /// Damaged records are told once, as [`LogError::Damaged`](crate::LogError::Damaged); the next poll goes on behind them.
     fn poll(&mut self, wait: Duration) -> Result<Event>;
     /// Commits offsets and output in one durable transaction; returns when it is durable.
     /// A member that lost a partition is fenced: [`CommitError::Fenced`], and nothing of the epoch is written.

@@ -1,4 +1,7 @@
 //! What can go wrong, whose fault it is, and whether to try again.
+use std::ops::Range;
+
+use crate::{Offset, TopicPartition};
 
 /// A log's result.
 pub type Result<T> = std::result::Result<T, LogError>;
@@ -51,6 +54,16 @@ pub enum LogError {
     /// Stored data is damaged: what was wrong with it, and where.
     #[error("damaged data: {0}")]
     Corrupt(String),
+    /// Some records are damaged; those around them can be read.
+    #[error("damaged data: {from}, offsets {} to {}: {reason}", offsets.start, offsets.end)]
+    Damaged {
+        /// Where they are.
+        from: TopicPartition,
+        /// Which they are; there is at least one.
+        offsets: Range<Offset>,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// Storage failed; nothing of the request was written.
     #[error("{0}")]
     Storage(String),

@@ -117,7 +117,7 @@ fn walk(
 ) -> Result<()> {
     let mut position = offsets.start;
     while position < offsets.end {
-        let stored = shared.store.batch_at(partition.id, position)?;
+        let stored = shared.store.batch_at(partition, position)?;
         let Some(stored) = stored.filter(|stored| stored.base_offset < offsets.end) else {
             break;
         };

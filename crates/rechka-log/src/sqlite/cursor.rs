@@ -63,7 +63,13 @@ impl Cursor {
                 let start = store.start(self.partition.id)?;
                 self.position = self.position.max(start.ok_or_else(|| self.gone())?);
             }
-            match store.batch_at(self.partition.id, self.position)? {
+            let stored = store.batch_at(&self.partition, self.position).inspect_err(|error| {
+                // It is told once; what lies behind can be read.
+                if let LogError::Damaged { offsets, .. } = error {
+                    self.position = offsets.end;
+                }
+            });
+            match stored? {
                 Some(stored) => {
                     let next = stored.next_offset;
                     self.pending = runs(&self.partition, stored, self.position);
@@ -72,10 +78,13 @@ impl Cursor {
                 // Between the look and the read the records were deleted: look again.
                 None if live && self.partition.lock().offsets.start > self.position => {}
                 None if live => {
-                    return Err(LogError::Corrupt(format!(
-                        "{}: no batch holds offset {}",
-                        self.partition.name, self.position
-                    )));
+                    let missing = self.position..self.partition.lock().offsets.end;
+                    self.position = missing.end;
+                    return Err(LogError::Damaged {
+                        from: self.partition.name.clone(),
+                        offsets: missing,
+                        reason: "no batch holds them".to_owned(),
+                    });
                 }
                 None => return Ok(None),
             }

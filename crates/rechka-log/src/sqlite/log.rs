@@ -214,7 +214,14 @@ impl Log for SqliteLog {
         let partition = self.shared.partition(partition)?;
         let offsets = partition.lock().offsets.clone();
         let mut from = offsets.start;
-        while let Some(stored) = self.shared.store.batch_since(partition.id, from, timestamp)? {
+        loop {
+            let stored = match self.shared.store.batch_since(&partition, from, timestamp) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => return Ok(offsets.end),
+                // Its records may be as old as any.
+                Err(LogError::Damaged { offsets: lost, .. }) => return Ok(lost.start.max(offsets.start)),
+                Err(error) => return Err(error),
+            };
             let found = (0..)
                 .zip(stored.batch.iter())
                 .find(|(index, record)| record.timestamp >= timestamp && stored.offset(*index) >= offsets.start);
@@ -223,7 +230,6 @@ impl Log for SqliteLog {
             }
             from = stored.next_offset;
         }
-        Ok(offsets.end)
     }
 
     fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()> {

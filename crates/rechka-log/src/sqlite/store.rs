@@ -4,10 +4,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
-use super::{blob, schema};
-use crate::{Batch, LogError, Offset, Result};
+use super::{blob, catalog::PartitionState, schema};
+use crate::{Batch, LogError, Offset, Result, TopicPartition};
 
 /// Idle connections kept.
 const IDLE: usize = 8;
@@ -60,8 +60,9 @@ impl Store {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The batch that holds the offset, or the first one after it.
-    pub(super) fn batch_at(&self, partition: i64, offset: Offset) -> Result<Option<StoredBatch>> {
+    /// The batch that holds the offset, or the first one after it. Damaged, it fails with [`LogError::Damaged`], whose offsets
+    /// end behind `offset`.
+    pub(super) fn batch_at(&self, partition: &PartitionState, offset: Offset) -> Result<Option<StoredBatch>> {
         self.read(|connection| batch_at(connection, partition, offset))
     }
 
@@ -85,7 +86,12 @@ impl Store {
     }
 
     /// The first batch behind `from` with a record of this time or later.
-    pub(super) fn batch_since(&self, partition: i64, from: Offset, timestamp: i64) -> Result<Option<StoredBatch>> {
+    pub(super) fn batch_since(
+        &self,
+        partition: &PartitionState,
+        from: Offset,
+        timestamp: i64,
+    ) -> Result<Option<StoredBatch>> {
         self.read(|connection| {
             let base: Option<Offset> = connection
                 .prepare_cached(
@@ -93,7 +99,7 @@ impl Store {
                      WHERE partition = ?1 AND next_offset > ?2 AND max_timestamp >= ?3
                      ORDER BY base_offset LIMIT 1",
                 )?
-                .query_row((partition, from, timestamp), |row| row.get(0))
+                .query_row((partition.id, from, timestamp), |row| row.get(0))
                 .optional()?;
             base.map_or(Ok(None), |base| batch_at(connection, partition, base))
         })
@@ -112,47 +118,69 @@ impl StoredBatch {
 }
 
 /// See [`Store::batch_at`].
-fn batch_at(connection: &Connection, partition: i64, offset: Offset) -> Result<Option<StoredBatch>> {
-    const COLUMNS: &str = "SELECT base_offset, next_offset, codec, checksum, bytes, deltas, data
-        FROM batch JOIN blob ON blob.id = batch.blob WHERE partition = ?1";
+fn batch_at(connection: &Connection, partition: &PartitionState, offset: Offset) -> Result<Option<StoredBatch>> {
+    const COLUMNS: &str = "SELECT base_offset, next_offset, codec, checksum, bytes, deltas, blob
+        FROM batch WHERE partition = ?1";
     let mut holding = connection.prepare_cached(&format!(
         "{COLUMNS} AND base_offset = (SELECT max(base_offset) FROM batch WHERE partition = ?1 AND base_offset <= ?2)
          AND next_offset > ?2"
     ))?;
-    let stored = holding
-        .query_row((partition, offset), |row| Ok(stored_batch(row)))
-        .optional()?;
-    let stored = match stored {
-        Some(stored) => Some(stored),
-        None => connection
-            .prepare_cached(&format!("{COLUMNS} AND base_offset > ?2 ORDER BY base_offset LIMIT 1"))?
-            .query_row((partition, offset), |row| Ok(stored_batch(row)))
-            .optional()?,
-    };
-    stored.transpose()
+    let stored = |row: &Row<'_>| Ok(stored_batch(connection, row, &partition.name));
+    if let Some(stored) = holding.query_row((partition.id, offset), stored).optional()? {
+        return stored.map(Some);
+    }
+    let mut next =
+        connection.prepare_cached(&format!("{COLUMNS} AND base_offset > ?2 ORDER BY base_offset LIMIT 1"))?;
+    next.query_row((partition.id, offset), stored).optional()?.transpose()
 }
 
 /// A batch from a row of the columns that [`batch_at`] selects; it is outside input.
-fn stored_batch(row: &Row<'_>) -> Result<StoredBatch> {
+fn stored_batch(connection: &Connection, row: &Row<'_>, from: &TopicPartition) -> Result<StoredBatch> {
     let base_offset: Offset = row.get(0)?;
     let next_offset: Offset = row.get(1)?;
-    let data = row.get_ref(6)?;
-    let data = data.as_blob().map_err(|error| LogError::Corrupt(error.to_string()))?;
-    let deltas = match row.get_ref(5)?.as_blob_or_null() {
-        Ok(deltas) => deltas.map(|deltas| {
-            deltas
-                .chunks_exact(4)
-                .map(|delta| u32::from_le_bytes([delta[0], delta[1], delta[2], delta[3]]))
-                .collect::<Vec<u32>>()
-        }),
-        Err(error) => return Err(LogError::Corrupt(error.to_string())),
-    };
-    let place = |error: LogError| match error {
-        LogError::Corrupt(why) => LogError::Corrupt(format!("at offset {base_offset}: {why}")),
+    let decoded = decode(connection, row, next_offset.saturating_sub(base_offset));
+    let (deltas, batch) = decoded.map_err(|error| match error {
+        LogError::Corrupt(reason) => LogError::Damaged {
+            from: from.clone(),
+            offsets: base_offset..next_offset.max(base_offset.saturating_add(1)),
+            reason,
+        },
         other => other,
+    })?;
+    Ok(StoredBatch {
+        base_offset,
+        next_offset,
+        deltas,
+        batch,
+    })
+}
+
+/// The offsets' deltas, if there are any, and the records of a batch that spans so many offsets.
+fn decode(connection: &Connection, row: &Row<'_>, span: Offset) -> Result<(Option<Vec<u32>>, Batch)> {
+    let corrupt = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(code) if code != ErrorCode::DatabaseCorrupt => error.into(),
+        _ => LogError::Corrupt(error.to_string()),
     };
-    let batch = blob::decompress(row.get(2)?, row.get(3)?, row.get(4)?, data).map_err(place)?;
-    let span = next_offset.saturating_sub(base_offset);
+    let deltas: Option<Vec<u8>> = row.get(5).map_err(corrupt)?;
+    let deltas = deltas.map(|deltas| {
+        deltas
+            .chunks_exact(4)
+            .map(|delta| u32::from_le_bytes([delta[0], delta[1], delta[2], delta[3]]))
+            .collect::<Vec<u32>>()
+    });
+    let (codec, checksum, bytes) = (row.get(2), row.get(3), row.get(4));
+    let (codec, checksum, bytes) = (
+        codec.map_err(corrupt)?,
+        checksum.map_err(corrupt)?,
+        bytes.map_err(corrupt)?,
+    );
+    let blob: i64 = row.get(6).map_err(corrupt)?;
+    let mut statement = connection.prepare_cached("SELECT data FROM blob WHERE id = ?1")?;
+    let batch = statement.query_row([blob], |row| {
+        let data = row.get_ref(0)?.as_blob()?;
+        Ok(blob::decompress(codec, checksum, bytes, data))
+    });
+    let batch = batch.map_err(corrupt)??;
     let sound = match &deltas {
         None => span == batch.len() as Offset,
         Some(deltas) => {
@@ -162,16 +190,9 @@ fn stored_batch(row: &Row<'_>) -> Result<StoredBatch> {
         }
     };
     if !sound || batch.is_empty() {
-        return Err(place(LogError::Corrupt(
-            "the offsets do not fit the records".to_owned(),
-        )));
+        return Err(LogError::Corrupt("the offsets do not fit the records".to_owned()));
     }
-    Ok(StoredBatch {
-        base_offset,
-        next_offset,
-        deltas,
-        batch,
-    })
+    Ok((deltas, batch))
 }
 
 #[cfg(test)]

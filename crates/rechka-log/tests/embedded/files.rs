@@ -3,9 +3,11 @@ use std::{
     collections::HashSet,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
+    path::Path,
+    time::Duration,
 };
 
-use rechka_log::{Log, LogError, SqliteLog};
+use rechka_log::{Log, LogError, Reader, SqliteLog};
 
 use crate::{append, at, batch, noise, texts, with_topic};
 
@@ -84,7 +86,7 @@ fn a_truncated_file_is_an_error_and_never_a_panic_or_wrong_data() {
         };
         let mut number = 0;
         let error = loop {
-            match reader.poll(std::time::Duration::ZERO) {
+            match reader.poll(Duration::ZERO) {
                 Ok(Some(fetched)) => {
                     for record in fetched.batch.iter() {
                         assert!(record.value == noise(number, 100_000));
@@ -103,29 +105,72 @@ fn a_truncated_file_is_an_error_and_never_a_panic_or_wrong_data() {
 }
 
 #[test]
-fn a_damaged_blob_is_an_error_that_names_its_place_and_the_rest_is_readable() {
+fn damaged_records_are_told_once_and_the_rest_is_read() {
+    let flip_a_byte = |file: &Path| {
+        let mut bytes = fs::read(file).unwrap();
+        let needle = &noise(1, 1000)[100..150];
+        let place = bytes.windows(50).position(|window| window == needle).unwrap();
+        bytes[place] ^= 1;
+        fs::write(file, bytes).unwrap();
+    };
+    let drop_the_blob = |file: &Path| {
+        let database = rusqlite::Connection::open(file).unwrap();
+        database.execute("DELETE FROM blob WHERE id = 2", []).unwrap();
+    };
+    let change_the_codec = |file: &Path| {
+        let database = rusqlite::Connection::open(file).unwrap();
+        database
+            .execute("UPDATE batch SET codec = 7 WHERE base_offset = 2", [])
+            .unwrap();
+    };
+    let damages: [&dyn Fn(&Path); 3] = [&flip_a_byte, &drop_the_blob, &change_the_codec];
+    for damage in damages {
+        let directory = tempfile::tempdir().unwrap();
+        let log = with_topic(directory.path());
+        for number in 0..3 {
+            append(&log, at("t", 0), batch([noise(number, 1000), b"and".to_vec()])).unwrap();
+        }
+        drop(log);
+        damage(&directory.path().join("log.sqlite"));
+        let log = SqliteLog::open(directory.path()).unwrap();
+        assert_damaged(&mut *log.read(vec![(at("t", 0), 0)]).unwrap());
+        assert_eq!(log.offset_at(&at("t", 0), 0).unwrap(), 0);
+        drop(log);
+        let log = SqliteLog::open_read_only(directory.path()).unwrap();
+        assert_damaged(&mut *log.read(vec![(at("t", 0), 0)]).unwrap());
+    }
+}
+
+/// Reads six records of which the third and fourth are damaged.
+fn assert_damaged(reader: &mut dyn Reader) {
+    let next = |reader: &mut dyn Reader| reader.poll(Duration::ZERO);
+    assert_eq!(next(reader).unwrap().unwrap().base_offset, 0);
+    match next(reader).unwrap_err() {
+        LogError::Damaged { from, offsets, .. } => assert_eq!((from, offsets), (at("t", 0), 2..4)),
+        other => panic!("{other}"),
+    }
+    assert_eq!(next(reader).unwrap().unwrap().base_offset, 4);
+}
+
+#[test]
+fn records_that_are_gone_at_the_end_are_told_as_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let log = with_topic(directory.path());
     for number in 0..3 {
         append(&log, at("t", 0), batch([noise(number, 1000)])).unwrap();
     }
     drop(log);
-    let file = directory.path().join("log.sqlite");
-    let mut bytes = fs::read(&file).unwrap();
-    let needle = &noise(1, 1000)[100..150];
-    let place = bytes.windows(50).position(|window| window == needle).unwrap();
-    bytes[place] ^= 1;
-    fs::write(&file, bytes).unwrap();
     let log = SqliteLog::open(directory.path()).unwrap();
-    let mut reader = log.read(vec![(at("t", 0), 0)]).unwrap();
-    assert!(reader.poll(std::time::Duration::ZERO).unwrap().is_some());
-    let error = reader.poll(std::time::Duration::ZERO).unwrap_err();
+    let database = rusqlite::Connection::open(directory.path().join("log.sqlite")).unwrap();
+    database.execute("DELETE FROM batch WHERE base_offset > 0", []).unwrap();
+    let mut reader = log.read(vec![(at("t", 0), 1)]).unwrap();
+    let error = reader.poll(Duration::ZERO).unwrap_err();
     assert!(
-        matches!(&error, LogError::Corrupt(why) if why.contains("offset 1")),
+        matches!(&error, LogError::Damaged { offsets, .. } if *offsets == (1..3)),
         "{error}"
     );
-    let mut reader = log.read(vec![(at("t", 0), 2)]).unwrap();
-    assert!(reader.poll(std::time::Duration::ZERO).unwrap().is_some());
+    append(&log, at("t", 0), batch(["new"])).unwrap();
+    assert_eq!(reader.poll(Duration::ZERO).unwrap().unwrap().base_offset, 3);
 }
 
 #[test]
@@ -168,7 +213,7 @@ fn a_file_with_random_damage_gives_errors_or_what_was_written() {
                     let partition = at(&topic.name, partition);
                     log.offset_at(&partition, 0)?;
                     let mut reader = log.read(vec![(partition, 0)])?;
-                    while let Some(fetched) = reader.poll(std::time::Duration::ZERO)? {
+                    while let Some(fetched) = reader.poll(Duration::ZERO)? {
                         for record in fetched.batch.iter() {
                             assert!(originals.contains(record.value));
                         }

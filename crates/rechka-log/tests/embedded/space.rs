@@ -202,7 +202,7 @@ fn a_damaged_partition_does_not_keep_the_others_from_being_compacted() {
     bytes[place] ^= 1;
     fs::write(&file, bytes).unwrap();
     let log = SqliteLog::open(directory.path()).unwrap();
-    assert!(matches!(log.maintain(), Err(LogError::Corrupt(_))));
+    assert!(matches!(log.maintain(), Err(LogError::Damaged { .. })));
     let records = |topic| {
         let mut reader = log.read(vec![(at(topic, 0), 0)]).unwrap();
         let mut records = 0;
