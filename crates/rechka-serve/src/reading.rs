@@ -1,13 +1,14 @@
 //! Reading a stretch of the log.
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use rechka_log::{Log, Offset, RecordRef, Result, TopicPartition};
+use rechka_log::{Log, LogError, Offset, RecordRef, Result, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long to wait for records that are there: far longer than a disk takes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shows the records of a partition in a range of offsets to `visit`, in order, until it returns false.
+/// Damaged ones are left out.
 pub(crate) fn scan(
     log: &dyn Log,
     partition: &TopicPartition,
@@ -18,17 +19,28 @@ pub(crate) fn scan(
         return Ok(());
     }
     let mut reader = log.read(vec![(partition.clone(), range.start)])?;
-    while let Some(fetched) = reader.poll(PATIENCE)? {
+    loop {
+        let fetched = match reader.poll(PATIENCE) {
+            Ok(Some(fetched)) => fetched,
+            Ok(None) => return Ok(()),
+            Err(LogError::Damaged { offsets, reason, .. }) => {
+                tracing::warn!(%partition, ?offsets, reason, "damaged records are left out");
+                if offsets.end >= range.end {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {
             if offset >= range.end || !visit(offset, record) {
                 return Ok(());
             }
         }
         if fetched.next_offset() >= range.end {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// A header that is a decimal number.

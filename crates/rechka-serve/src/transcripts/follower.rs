@@ -98,11 +98,18 @@ impl Drop for Follower {
 fn follow(mut reader: Box<dyn Reader>, catalog: &Catalog, stop: &AtomicBool, failing: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let fetched = reader.poll(LOOK);
-        failing.store(fetched.is_err(), Ordering::Relaxed);
+        let fails = matches!(&fetched, Err(error) if !matches!(error, LogError::Damaged { .. }));
+        failing.store(fails, Ordering::Relaxed);
         match fetched {
             Ok(Some(fetched)) if &*fetched.from.topic == topics::TRANSCRIPTS => take_transcripts(&fetched, catalog),
             Ok(Some(fetched)) => take_partials(&fetched, catalog),
             Ok(None) => {}
+            Err(LogError::Damaged { from, offsets, reason }) => {
+                tracing::error!(%from, ?offsets, reason, "damaged records are left out");
+                if &*from.topic == topics::TRANSCRIPTS {
+                    catalog.transcripts(from.partition, offsets.end, Vec::new());
+                }
+            }
             Err(error @ LogError::Closed) => {
                 tracing::error!(%error, "the transcripts can't be followed any more");
                 return;
@@ -160,19 +167,34 @@ mod tests {
 
     #[test]
     fn captions_go_on_after_an_error_of_the_disk() {
+        assert_positions_after(LogError::Storage("unreadable".into()), 0, 1);
+    }
+
+    #[test]
+    fn captions_go_on_behind_damaged_records() {
+        let damaged = LogError::Damaged {
+            from: TopicPartition::new(topics::TRANSCRIPTS, 0),
+            offsets: 0..7,
+            reason: "its checksum differs".into(),
+        };
+        assert_positions_after(damaged, 7, 8);
+    }
+
+    /// Follows what ends in `error` and then a segment at `offset`.
+    fn assert_positions_after(error: LogError, offset: Offset, position: Offset) {
         let segment = r#"{"session":"a","segment":0,"revision":0,"kind":"speech","start":0,"end":1,"text":"one"}"#;
         let mut batch = BatchBuilder::new();
         batch.push(Some(b"a"), segment.as_bytes(), 0, &[]).unwrap();
         let fetched = Fetched {
             from: TopicPartition::new(topics::TRANSCRIPTS, 0),
-            base_offset: 0,
+            base_offset: offset,
             batch: batch.finish(),
         };
-        let script = Script(vec![Ok(Some(fetched)), Err(LogError::Storage("unreadable".into()))]);
+        let script = Script(vec![Ok(Some(fetched)), Err(error)]);
         let catalog = Catalog::new(1, 10);
         let failing = AtomicBool::new(false);
         follow(Box::new(script), &catalog, &AtomicBool::new(false), &failing);
-        assert_eq!(catalog.positions(), [1]);
+        assert_eq!(catalog.positions(), [position]);
         assert_eq!(catalog.list(10, None)[0].segments, 1);
         assert!(failing.into_inner(), "it is over, and says so");
     }
