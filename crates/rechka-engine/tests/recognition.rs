@@ -150,6 +150,19 @@ fn audio_that_never_came_is_reported_as_failed() {
 }
 
 #[test]
+fn audio_that_is_missing_at_the_end_is_reported_as_failed() {
+    let mut records = session("anna", &noise(1, 30.0, 8_000), 8_000, 800);
+    let mut end = records.pop().unwrap();
+    end.headers.push((headers::FRAME, "240000".into()));
+    records.truncate(280);
+    records.push(end);
+    let transcripts = run(&records, 1, config()).transcripts();
+    assert_covered(&transcripts, 30.0);
+    let last = &transcripts[transcripts.len() - 2];
+    assert_eq!((last.kind, last.start, last.end), (Kind::Failed, 28.0, 30.0));
+}
+
+#[test]
 fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
     let good = session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600);
     let spoil = |change: fn(&mut Record)| {

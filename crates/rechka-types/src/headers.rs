@@ -9,6 +9,7 @@ pub const RATE: &str = "rate";
 /// Channels, interleaved, decimal.
 pub const CHANNELS: &str = "channels";
 /// Number of the record's first sample frame in its session, decimal, from 0. Records of a session follow without gap or overlap.
+/// In the control record [`END`]: how many frames the session has; absent: as many as came.
 pub const FRAME: &str = "frame";
 /// Language of the speech (`en`, …), or `auto`; absent: the recogniser's default.
 pub const LANGUAGE: &str = "language";

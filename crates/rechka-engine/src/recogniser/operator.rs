@@ -113,7 +113,7 @@ impl<M: Model + ?Sized> Recognition<M> {
         if !sessions.open.contains_key(name) && sessions.is_complete(name) {
             sessions.position = offset + 1;
             return match content {
-                Content::End => Ok(()),
+                Content::End(_) => Ok(()),
                 Content::Audio(_) => {
                     let reason = "the session is complete: begin another one under another key";
                     self.dead(partition, offset, record, reason)
@@ -218,9 +218,18 @@ impl<M: Model + ?Sized> Recognition<M> {
                         slot.catch_up = Some(catch_up);
                         break;
                     }
-                    let Some(fetched) = catch_up.reader.poll(Duration::from_millis(100))? else {
+                    let fetched = match catch_up.reader.poll(Duration::from_millis(100)) {
+                        Ok(Some(fetched)) => fetched,
                         // What was there is deleted, and nothing lies behind it.
-                        break;
+                        Ok(None) => break,
+                        Err(LogError::Damaged { offsets, reason, .. }) => {
+                            // Where the partition's own reader met them they went to the dead letters.
+                            tracing::warn!(partition, ?offsets, reason, "records of a session are damaged");
+                            catch_up.skip(offsets.end, sessions.position);
+                            slot.catch_up = Some(catch_up);
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
                     };
                     for (offset, record) in catch_up.take(&fetched, sessions.position) {
                         // What is no record went to the dead letters when it was pushed.

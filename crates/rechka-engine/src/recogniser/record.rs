@@ -1,20 +1,25 @@
 //! Records of the audio topic, checked.
 use rechka_log::RecordRef;
 use rechka_speech::audio::{Encoding, PcmFormat};
-use rechka_types::headers;
+use rechka_types::{headers, topics::MAX_RECORD_SECONDS};
 
 /// The longest name of a session, in bytes.
 const LONGEST_NAME: usize = 256;
 /// The longest name of a language, in bytes.
 const LONGEST_LANGUAGE: usize = 32;
-/// The most audio in one record, in seconds.
-const LONGEST_SECONDS: usize = 60;
 
 /// What a record says.
 pub(super) enum Content<'a> {
     Audio(Audio<'a>),
-    /// The session is complete.
-    End,
+    End(End),
+}
+
+/// The session is complete.
+pub(super) struct End {
+    /// The format of its audio, if it is said.
+    pub format: Option<PcmFormat>,
+    /// How many frames it has, if it is said.
+    pub frames: Option<u64>,
 }
 
 /// Audio of a session.
@@ -41,7 +46,13 @@ pub(super) struct Settings {
 pub(super) fn parse<'a>(record: &RecordRef<'a>, default: Option<PcmFormat>) -> Result<(&'a str, Content<'a>), String> {
     let session = session(record)?;
     match text(record, headers::CONTROL)? {
-        Some(headers::END) => return Ok((session, Content::End)),
+        Some(headers::END) => {
+            let end = End {
+                format: format(record)?.or(default),
+                frames: number(record, headers::FRAME)?,
+            };
+            return Ok((session, Content::End(end)));
+        }
         Some(other) => return Err(format!("header control is {other:?}; only {:?} is known", headers::END)),
         None => {}
     }
@@ -56,9 +67,9 @@ pub(super) fn parse<'a>(record: &RecordRef<'a>, default: Option<PcmFormat>) -> R
             format.frame_bytes()
         ));
     }
-    if bytes.len() / format.frame_bytes() > LONGEST_SECONDS * format.rate() as usize {
+    if bytes.len() / format.frame_bytes() > MAX_RECORD_SECONDS * format.rate() as usize {
         return Err(format!(
-            "more than {LONGEST_SECONDS} s of audio in one record: split it"
+            "more than {MAX_RECORD_SECONDS} s of audio in one record: split it"
         ));
     }
     let translate = match text(record, headers::TASK)? {

@@ -97,7 +97,7 @@ impl Slot {
     pub fn new(offset: Offset, content: &Content<'_>) -> Self {
         let settings = match content {
             Content::Audio(audio) => audio.settings.clone(),
-            Content::End => Settings::default(),
+            Content::End(_) => Settings::default(),
         };
         Slot {
             unsaved: true,
@@ -138,8 +138,8 @@ impl Slot {
                 self.unsaved |= taken.is_err();
                 taken
             }
-            Content::End => {
-                stream.end(offset, record.timestamp);
+            Content::End(end) => {
+                stream.end(offset, record.timestamp, end);
                 Ok(())
             }
         }
@@ -165,7 +165,12 @@ impl CatchUp {
         let records = records
             .filter(|(offset, _)| (self.next..position).contains(offset))
             .collect();
-        self.next = fetched.next_offset().min(position);
+        self.skip(fetched.next_offset(), position);
         records
+    }
+
+    /// Goes on at offset `next`, and at most to `position`.
+    pub fn skip(&mut self, next: Offset, position: Offset) {
+        self.next = next.min(position);
     }
 }

@@ -8,7 +8,7 @@ use rechka_speech::{
 };
 
 use super::{
-    record::{Audio, Settings},
+    record::{Audio, End, Settings},
     stored::{Origin, Stored},
 };
 
@@ -99,9 +99,16 @@ impl Stream {
         if again { Ok(()) } else { taken }
     }
 
-    /// Takes it that the session is complete.
-    pub fn end(&mut self, offset: Offset, timestamp: i64) {
+    /// Takes it that the session is complete. What is missing at its end is reported as lost.
+    pub fn end(&mut self, offset: Offset, timestamp: i64, end: &End) {
         if !self.complete {
+            self.format = self.format.or(end.format);
+            if let Some(frames) = end.frames
+                && frames > self.next_frame
+                && !self.is_beyond_belief(frames)
+            {
+                self.skip(frames);
+            }
             self.mark(offset, timestamp);
             self.finish_decoder();
             self.complete = true;
@@ -138,8 +145,7 @@ impl Stream {
         }
         let frames = (audio.bytes.len() / format.frame_bytes()) as u64;
         let first = audio.frame.unwrap_or(self.next_frame);
-        let gap = first.saturating_sub(self.next_frame);
-        if gap > LONGEST_GAP_SECONDS * u64::from(format.rate()) {
+        if self.is_beyond_belief(first) {
             return Err(format!(
                 "frame {first} is more than a day after frame {}, which comes next: frames count from the session's start",
                 self.next_frame
@@ -149,7 +155,7 @@ impl Stream {
         if known >= frames {
             return Ok(());
         }
-        if gap > 0 {
+        if first > self.next_frame {
             self.skip(first);
         }
         self.mark(offset, timestamp);
@@ -164,6 +170,12 @@ impl Stream {
         self.next_frame = first + frames;
         self.session.push(&self.samples);
         Ok(())
+    }
+
+    /// Whether more seems to be missing before frame `frame` than can be.
+    fn is_beyond_belief(&self, frame: u64) -> bool {
+        let rate = self.format.map_or(0, |format| format.rate());
+        frame.saturating_sub(self.next_frame) > LONGEST_GAP_SECONDS * u64::from(rate)
     }
 
     /// The audio up to frame `frame` is missing.
