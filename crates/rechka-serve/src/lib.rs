@@ -48,4 +48,3 @@ pub use config::{GatewayConfig, Limits, Probe};
 pub use error::ServeError;
 pub use gateway::Gateway;
 pub use session::SESSIONS;
-pub use topics::topic_specs;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use rechka_types::topics;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::{
@@ -18,8 +19,6 @@ use crate::{
 
 /// A client has so long to say hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// A recogniser takes at most so much audio in one record.
-const LONGEST_SECONDS: usize = 60;
 /// Saying goodbye may take so long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -91,7 +90,7 @@ async fn converse(socket: &mut WebSocket, shared: &Shared) -> Result<std::conver
         ingest: &ingest,
         events: shared.subscribe(opened.session.as_str(), after_segment),
         frame_bytes,
-        message_bytes: AudioMessage::size(LONGEST_SECONDS * frame_bytes * rate as usize)
+        message_bytes: AudioMessage::size(topics::MAX_RECORD_SECONDS * frame_bytes * rate as usize)
             .min(shared.config.limits.message_bytes),
         sent: opened.next_frame,
         acknowledged: opened.next_frame,
