@@ -5,9 +5,9 @@
 #[non_exhaustive]
 pub enum ServeError {
     /// The log refused.
-    #[error("the log: {0}")]
+    #[error(transparent)]
     Log(#[from] rechka_log::LogError),
-    /// The network refused.
-    #[error("the network: {0}")]
-    Network(#[from] std::io::Error),
+    /// The operating system refused a connection or a thread.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
 }

@@ -88,9 +88,9 @@ impl AudioFile {
     /// Opens a file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AudioError> {
         let path = path.as_ref();
-        let failed = |source| AudioError::Open {
+        let failed = |cause| AudioError::Open {
             path: path.to_path_buf(),
-            source,
+            cause,
         };
         if path.metadata().map_err(failed)?.is_dir() {
             return Err(failed(ErrorKind::IsADirectory.into()));
@@ -140,7 +140,7 @@ impl AudioFile {
                 at: 0.0,
                 duration: None,
             },
-            Error::IoError(source) => AudioError::Read { at: 0.0, source },
+            Error::IoError(cause) => AudioError::Read { at: 0.0, cause },
             error => AudioError::Unreadable(error.to_string()),
         })?;
         let track = format.default_track(TrackType::Audio).ok_or(AudioError::NoAudioTrack)?;
@@ -196,9 +196,9 @@ impl AudioFile {
                 Err(Error::IoError(source)) if source.kind() == ErrorKind::UnexpectedEof => {
                     self.end(None, &mut samples);
                 }
-                Err(Error::IoError(source)) => {
+                Err(Error::IoError(cause)) => {
                     let at = self.seconds_read();
-                    self.end(Some(AudioError::Read { at, source }), &mut samples);
+                    self.end(Some(AudioError::Read { at, cause }), &mut samples);
                 }
                 Err(error) => {
                     self.fruitless += 1;

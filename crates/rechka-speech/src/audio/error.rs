@@ -2,7 +2,7 @@
 use super::pcm::{MAXIMUM_CHANNELS, RATES};
 use std::path::PathBuf;
 
-/// What can be wrong with audio that came from outside.
+/// What can be wrong with audio that came from outside. Each says its cause itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AudioError {
@@ -16,12 +16,12 @@ pub enum AudioError {
     #[error("{0} channels are out of range; give 1 to {MAXIMUM_CHANNELS}")]
     Channels(u16),
     /// A file that can't be opened.
-    #[error("can't open {}: {source}", path.display())]
+    #[error("can't open {}: {cause}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// What was given is no audio file.
     #[error(
@@ -55,11 +55,30 @@ pub enum AudioError {
         duration: Option<f64>,
     },
     /// Reading failed on the way.
-    #[error("reading failed at {at:.2} s: {source}")]
+    #[error("reading failed at {at:.2} s: {cause}")]
     Read {
         /// Seconds from the start.
         at: f64,
         /// What the system says.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, iter};
+
+    use crate::{audio::AudioFile, whisper::WhisperError};
+
+    #[test]
+    fn an_error_says_its_cause_once() {
+        let cause = "No such file";
+        let audio = AudioFile::open("missing.wav").err().unwrap();
+        let checkpoint = WhisperError::read("config.json".as_ref(), std::io::Error::other(cause));
+        for error in [&audio as &dyn Error, &checkpoint] {
+            let chain = iter::successors(Some(error), |error| (*error).source());
+            let said = chain.map(|error| error.to_string()).collect::<Vec<_>>().join(": ");
+            assert_eq!(said.matches(cause).count(), 1, "{said}");
+        }
+    }
 }

@@ -101,7 +101,7 @@ impl Settings {
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Settings::default()),
-            Err(source) => return Err(WhisperError::Read { path, source }),
+            Err(cause) => return Err(WhisperError::Read { path, cause }),
         };
         serde_json::from_slice(&text).map_err(|error| WhisperError::Invalid {
             path,

@@ -1,17 +1,17 @@
 //! What can go wrong with a checkpoint or a forward pass.
 use std::path::{Path, PathBuf};
 
-/// Why a model could not be loaded or run.
+/// Why a model could not be loaded or run. Each says its cause itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WhisperError {
     /// A file of the checkpoint could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A file of the checkpoint is not what it should be.
     #[error("{} is not usable: {reason}", path.display())]
@@ -45,10 +45,10 @@ pub enum WhisperError {
 }
 
 impl WhisperError {
-    pub(super) fn read(path: &Path, source: std::io::Error) -> Self {
+    pub(crate) fn read(path: &Path, cause: std::io::Error) -> Self {
         Self::Read {
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 

@@ -87,12 +87,12 @@ pub enum HubError {
         reason: String,
     },
     /// The local cache can't be written or read.
-    #[error("cannot write {}: {source}; set HF_HOME to a folder with room", path.display())]
+    #[error("cannot write {}: {cause}; set HF_HOME to a folder with room", path.display())]
     Cache {
         /// The file or folder.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 
@@ -107,9 +107,9 @@ impl HubError {
     }
 
     pub(super) fn cache(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        |source| HubError::Cache {
+        |cause| HubError::Cache {
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 }
