@@ -1,4 +1,4 @@
-//! How many people may speak at once: `cargo run --release -p rechka-bench --bin live [MODEL [SECONDS]]`.
+//! How many people may speak at once: `cargo run --release -p rechka-bench --features engine --bin live [MODEL [SECONDS]]`.
 //!
 //! Speakers tell the demo's story at real speed into the embedded log, each from another moment on; the recogniser writes transcripts.
 //! "final" is the time from the end of the last word of a segment, as sounded, to its durable transcript in a reader's hands. The
