@@ -1,7 +1,9 @@
 //! Windows as columns: a row for each window that a row falls in.
+use std::sync::Arc;
+
 use arrow::{
-    array::{Int64Array, RecordBatch, UInt32Array},
-    compute::take_record_batch,
+    array::{Array, Int64Array, RecordBatch, UInt32Array, new_null_array},
+    compute::{filter_record_batch, is_null, take_record_batch},
     datatypes::SchemaRef,
 };
 use rechka_sql::plan::Window;
@@ -16,7 +18,7 @@ use crate::{EngineError, Result};
 /// From the last moment of a window to its end, in microseconds.
 const WINDOW_TIME: i64 = 1_000;
 
-/// Appends `window_start`, `window_end` and `window_time`. A row without a time falls in no window.
+/// Appends `window_start`, `window_end` and `window_time`. A row without a time falls in no window: it goes to the late rows.
 pub(super) struct AssignWindows {
     time: Option<usize>,
     window: Window,
@@ -34,12 +36,28 @@ impl AssignWindows {
     }
 }
 
+impl AssignWindows {
+    /// The rows without a time, with NULLs for the start and the end of a window.
+    fn timeless(&self, rows: &RecordBatch, times: &Int64Array) -> Result<RecordBatch> {
+        let rows = filter_record_batch(rows, &is_null(times)?)?;
+        let columns: Vec<_> = (0..rows.num_columns() + 2).collect();
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let mut columns = rows.columns().to_vec();
+        let missing = schema.fields().iter().skip(columns.len());
+        columns.extend(missing.map(|field| new_null_array(field.data_type(), rows.num_rows())));
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+}
+
 impl Transform for AssignWindows {
-    fn transform(&self, rows: &RecordBatch, time: Time) -> Result<RecordBatch> {
+    fn transform(&self, rows: &RecordBatch, time: Time, late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
         let times = match self.time {
             Some(column) => microseconds(rows.column(column))?,
             None => Int64Array::from_value(time.now, rows.num_rows()),
         };
+        if times.null_count() > 0 {
+            late.push(self.timeless(rows, &times)?);
+        }
         let (mut indices, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (index, time) in (0..).zip(&times) {
             for (start, end) in time.into_iter().flat_map(|time| windows(self.window, time)) {
@@ -89,8 +107,6 @@ fn begin(time: i64, length: i64, offset: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::{
         array::{Int64Array, TimestampMillisecondArray},
         datatypes::{DataType, Field, Schema, TimeUnit},
@@ -119,7 +135,11 @@ mod tests {
         );
         fields.extend(["window_start", "window_end", "window_time"].map(|n| Field::new(n, timestamp.clone(), true)));
         let assign = AssignWindows::new(time, window, Arc::new(Schema::new(fields))).unwrap();
-        assign.transform(&rows.unwrap(), TIME).unwrap()
+        let (rows, mut late) = (rows.unwrap(), Vec::new());
+        let assigned = assign.transform(&rows, TIME, &mut late).unwrap();
+        let timeless = late.iter().map(RecordBatch::num_rows).sum::<usize>();
+        assert_eq!(timeless, if time.is_some() { rows.column(1).null_count() } else { 0 });
+        assigned
     }
 
     /// (row, start, end, time) of each row that comes out.

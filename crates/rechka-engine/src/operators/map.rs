@@ -31,7 +31,7 @@ impl Map {
 }
 
 impl Transform for Map {
-    fn transform(&self, rows: &RecordBatch, _time: Time) -> Result<RecordBatch> {
+    fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
         // What only the condition needs is not copied.
         let mut needed = rows.project(&self.columns.columns)?;
         if let Some(filter) = &self.filter {
@@ -95,14 +95,14 @@ mod tests {
         let columns = [quotient, col("b", &schema).unwrap()];
         let map = Map::new(Some(&filter), &columns, output(&["q", "b"])).unwrap();
         let expected = numbers([("q", vec![Some(6), Some(4)]), ("b", vec![Some(30), Some(40)])]);
-        assert_eq!(map.transform(&rows, TIME).unwrap(), expected);
+        assert_eq!(map.transform(&rows, TIME, &mut Vec::new()).unwrap(), expected);
     }
 
     #[test]
     fn unfiltered_columns_are_not_copied() {
         let rows = rows();
         let map = Map::new(None, &[col("b", &rows.schema()).unwrap()], output(&["b"])).unwrap();
-        let out = map.transform(&rows, TIME).unwrap();
+        let out = map.transform(&rows, TIME, &mut Vec::new()).unwrap();
         let values = |batch: &RecordBatch, column: usize| {
             batch
                 .column(column)
@@ -127,10 +127,10 @@ mod tests {
         .unwrap();
         let map = Map::new(Some(&filter), &[lit(7_i64)], output(&["seven"])).unwrap();
         assert_eq!(
-            map.transform(&rows, TIME).unwrap(),
+            map.transform(&rows, TIME, &mut Vec::new()).unwrap(),
             numbers([("seven", vec![Some(7), Some(7)])])
         );
         let map = Map::new(None, &[], output(&[])).unwrap();
-        assert_eq!(map.transform(&rows, TIME).unwrap().num_rows(), 4);
+        assert_eq!(map.transform(&rows, TIME, &mut Vec::new()).unwrap().num_rows(), 4);
     }
 }

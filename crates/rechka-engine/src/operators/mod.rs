@@ -14,6 +14,8 @@ mod keys;
 mod lookup;
 mod map;
 mod open;
+#[cfg(test)]
+mod speed;
 mod stateless;
 #[cfg(test)]
 mod testing;

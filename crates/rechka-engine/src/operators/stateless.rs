@@ -6,8 +6,8 @@ use crate::Result;
 
 /// What a stateless operator does to rows.
 pub(super) trait Transform: Send {
-    /// The rows changed.
-    fn transform(&self, rows: &RecordBatch, time: Time) -> Result<RecordBatch>;
+    /// The rows changed; those that can't be go to `late`.
+    fn transform(&self, rows: &RecordBatch, time: Time, late: &mut Vec<RecordBatch>) -> Result<RecordBatch>;
 }
 
 /// An operator without state.
@@ -15,7 +15,7 @@ pub(super) struct Stateless<T>(pub T);
 
 impl<T: Transform> Operator for Stateless<T> {
     fn push(&mut self, _input: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()> {
-        let rows = self.0.transform(rows, time)?;
+        let rows = self.0.transform(rows, time, &mut out.late)?;
         if rows.num_rows() > 0 {
             out.rows.push(rows);
         }

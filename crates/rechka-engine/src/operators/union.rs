@@ -10,7 +10,7 @@ pub(super) struct Union {
 }
 
 impl Transform for Union {
-    fn transform(&self, rows: &RecordBatch, _time: Time) -> Result<RecordBatch> {
+    fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
         Ok(RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?)
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Unnest {
 }
 
 impl Transform for Unnest {
-    fn transform(&self, rows: &RecordBatch, _time: Time) -> Result<RecordBatch> {
+    fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
         let list = rows.column(self.column);
         let (elements, ranges) = ranges(list)?;
         // For each row that comes out: its row, and its element.
@@ -112,7 +112,7 @@ mod tests {
             preserve_nulls,
             schema: Arc::new(Schema::new(fields.to_vec())),
         };
-        unnest.transform(&rows, TIME).unwrap()
+        unnest.transform(&rows, TIME, &mut Vec::new()).unwrap()
     }
 
     #[test]

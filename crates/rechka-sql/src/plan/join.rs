@@ -20,7 +20,8 @@ pub struct Join {
 }
 
 /// A pair may match if `left + lower <= right <= left + upper` for the times of its rows, in microseconds.
-/// A row is kept until the watermark says that no partner can come any more. A row whose time is before the watermark is late.
+/// A row is kept until the watermark says that no partner can come any more. A row whose time is before the watermark is late; a row
+/// without a time, or with a key that is NULL, matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeBound {
     /// The left column with the time.

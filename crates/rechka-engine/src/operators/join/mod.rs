@@ -36,8 +36,10 @@ use crate::{EngineError, Result};
 const PAIRS: usize = 8192;
 
 /// Kinds of change: left and right rows that came, left and right rows that a partner closed, the watermark.
-const CAME: [u8; 2] = [0, 1];
-const CLOSED: [u8; 2] = [2, 3];
+const LEFT_CAME: u8 = 0;
+const RIGHT_CAME: u8 = 1;
+const LEFT_CLOSED: u8 = 2;
+const RIGHT_CLOSED: u8 = 3;
 const WATERMARK: u8 = 4;
 
 /// A join of two streams.
@@ -180,18 +182,18 @@ impl Operator for Join {
 
     fn take_delta(&mut self) -> Result<Vec<Delta>> {
         let mut deltas = Vec::new();
-        for (side, (came, closed)) in self.sides.iter_mut().zip(CAME.into_iter().zip(CLOSED)) {
-            deltas.extend(side.take_delta(came, closed)?);
-        }
+        let [left, right] = &mut self.sides;
+        deltas.extend(left.take_delta(LEFT_CAME, LEFT_CLOSED)?);
+        deltas.extend(right.take_delta(RIGHT_CAME, RIGHT_CLOSED)?);
         self.watermark.end_deltas(&mut deltas, WATERMARK)?;
         Ok(deltas)
     }
 
     fn snapshot(&mut self) -> Result<Vec<Delta>> {
         let mut deltas = Vec::new();
-        for (side, (came, closed)) in self.sides.iter_mut().zip(CAME.into_iter().zip(CLOSED)) {
-            deltas.extend(side.snapshot(came, closed)?);
-        }
+        let [left, right] = &mut self.sides;
+        deltas.extend(left.snapshot(LEFT_CAME, LEFT_CLOSED)?);
+        deltas.extend(right.snapshot(RIGHT_CAME, RIGHT_CLOSED)?);
         deltas.push(self.watermark.snapshot(WATERMARK)?);
         Ok(deltas)
     }
@@ -199,10 +201,10 @@ impl Operator for Join {
     fn restore(&mut self, delta: &Delta) -> Result<()> {
         let [left, right] = &mut self.sides;
         match delta.kind {
-            0 => left.restore_rows(delta),
-            1 => right.restore_rows(delta),
-            2 => left.restore_closed(delta),
-            3 => right.restore_closed(delta),
+            LEFT_CAME => left.restore_rows(delta),
+            RIGHT_CAME => right.restore_rows(delta),
+            LEFT_CLOSED => left.restore_closed(delta),
+            RIGHT_CLOSED => right.restore_closed(delta),
             WATERMARK => {
                 let watermark = self.watermark.restore(delta)?;
                 for side in &mut self.sides {

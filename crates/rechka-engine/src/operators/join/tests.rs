@@ -328,7 +328,13 @@ fn a_change_of_another_operator_is_refused() {
         assert!(join.restore(&Delta { kind, rows }).is_err());
     }
     let rows = side::closed_rows(&[(0, 7)]).unwrap();
-    assert!(join.restore(&Delta { kind: CLOSED[0], rows }).is_err());
+    assert!(
+        join.restore(&Delta {
+            kind: LEFT_CLOSED,
+            rows
+        })
+        .is_err()
+    );
 }
 
 #[test]

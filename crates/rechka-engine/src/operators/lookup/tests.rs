@@ -1,4 +1,6 @@
 //! Lookups against a model that goes through all the rows of the table.
+use std::sync::Arc;
+
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMillisecondArray},
     datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
@@ -9,7 +11,6 @@ use datafusion::{
 };
 use proptest::prelude::*;
 use rechka_sql::plan::{DELETED, Node, Operation, Origin};
-use std::sync::Arc;
 
 use super::{
     super::{
