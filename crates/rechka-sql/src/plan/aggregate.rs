@@ -15,7 +15,7 @@ use super::{Expr, Window};
 /// its `columns` are the partial node's, of which it uses only the states (arguments and filters are over the partial node's input),
 /// and of its `groups` the time column's index means nothing (that there is one still does). Rows that are late are found by the
 /// partial node, which still has them, except those of sessions: late sessions of an epoch are only counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     /// What the rows are grouped by besides the keys.
     pub groups: Groups,
@@ -30,7 +30,7 @@ pub struct Aggregate {
 }
 
 /// One aggregate function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggregateColumn {
     /// The function with its arguments.
     pub function: Arc<AggregateFunctionExpr>,

@@ -7,7 +7,7 @@ pub const DELETED: &str = "rechka_deleted";
 
 /// Joins two streams: rows whose keys are equal, whose times lie in the bound, and for which `filter` is true.
 /// Columns of the result: the left ones, then the right ones (semi and anti joins: only the side that is kept).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Join {
     /// Inner, outer, semi or anti.
     pub kind: JoinType,
@@ -47,7 +47,7 @@ impl TimeBound {
 /// `on` covers the key of the table: a row of the table replaces the one before it with the same values in `on`. The table's
 /// rows come with a Boolean column [`DELETED`] after the others; where it is true, the key is deleted, and of the row only the
 /// columns of the key (and the time, if the table is asked as of a time) mean something.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Lookup {
     /// Whether a row without partner is kept, with NULLs ([`JoinType::Left`]) or not ([`JoinType::Inner`]).
     pub kind: JoinType,

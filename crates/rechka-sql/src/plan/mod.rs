@@ -29,7 +29,7 @@ use crate::{Relation, catalog::EventTime};
 pub type Expr = Arc<dyn PhysicalExpr>;
 
 /// A query that runs for ever: its stages in the order of the flow. The last writes the result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// Name of the relation it makes; consumer groups and internal topics are named after it.
     pub name: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Query {
 }
 
 /// The piece of a query between two exchanges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
     /// What it reads. All inputs have the same number of partitions, except those read whole by every task.
     pub inputs: Vec<Input>,
@@ -51,7 +51,7 @@ pub struct Stage {
 }
 
 /// A topic that a stage reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// What is read.
     pub source: Source,
@@ -62,7 +62,7 @@ pub struct Input {
 }
 
 /// What stands behind an input.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A declared stream, each partition read by one task.
     Stream(Arc<Relation>),
@@ -73,7 +73,7 @@ pub enum Source {
 }
 
 /// From where a node takes rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Input of the stage.
     Input(usize),
@@ -82,7 +82,7 @@ pub enum Origin {
 }
 
 /// An operator in its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What it does.
     pub operation: Operation,
@@ -93,7 +93,7 @@ pub struct Node {
 }
 
 /// What a node does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
     /// Keeps the rows for which `filter` is true, and computes `columns` (one for each field of the node's schema).
     Map {
@@ -140,7 +140,7 @@ impl Operation {
 }
 
 /// Where a stage's rows go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// To the next stage, re-keyed: a row goes to the partition of its `keys`. All rows of one key meet in one task.
     Exchange {

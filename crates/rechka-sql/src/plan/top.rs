@@ -4,7 +4,7 @@ use super::Expr;
 
 /// The first rows of each group in an order (`ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) <= limit`).
 /// Columns of the result: the input's, then the row number (`UInt64`, from 1). Of equal rows the earlier stays first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopN {
     /// What groups the rows.
     pub partition: Vec<Expr>,
