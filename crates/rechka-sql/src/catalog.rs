@@ -19,7 +19,7 @@ pub enum Kind {
 }
 
 /// A named relation over a topic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Relation {
     /// Its name.
     pub name: Arc<str>,
@@ -29,6 +29,8 @@ pub struct Relation {
     pub schema: SchemaRef,
     /// Which column says when a row happened, if one does.
     pub event_time: Option<EventTime>,
+    /// Columns that are the event time plus so many microseconds, by index: the start of a window, its last moment.
+    pub related_times: Vec<(usize, i64)>,
     /// The columns that make the key of a record (tables and views: the primary key), by index.
     pub key: Vec<usize>,
     /// The topic that holds it.

@@ -45,6 +45,7 @@ pub(crate) fn catalog() -> Catalog {
             topic: name.into(),
             partitions: 1,
             format: Format::Json,
+            related_times: vec![],
             metadata: vec![],
             file: None,
         };

@@ -127,6 +127,7 @@ impl Reader {
             key,
             partitions,
             format,
+            related_times: vec![],
             metadata: columns.metadata,
             file,
         };

@@ -31,6 +31,7 @@ fn relation(partitions: u32) -> Relation {
             Field::new("amount", DataType::Int64, true),
         ])),
         event_time: None,
+        related_times: vec![],
         key: vec![0, 1],
         topic: VIEW.into(),
         partitions,
