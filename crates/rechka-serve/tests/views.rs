@@ -38,6 +38,7 @@ fn relation(name: &str, columns: &[(&str, DataType)], key: &[usize]) -> Relation
         topic: name.into(),
         partitions: 1,
         format: Format::Json,
+        related_times: vec![],
         metadata: vec![],
         file: None,
     }

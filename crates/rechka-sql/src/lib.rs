@@ -9,6 +9,7 @@ pub mod logical;
 mod nearest;
 pub mod plan;
 pub mod statement;
+pub mod stream;
 mod text;
 
 pub use batch::{expand_windows, read_from};
