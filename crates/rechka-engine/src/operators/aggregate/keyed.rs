@@ -89,14 +89,6 @@ impl Keyed {
         Ok(changes)
     }
 
-    /// The results of groups (keys and states) of a window.
-    fn write(&self, window: (i64, i64), groups: RecordBatch, out: &mut Output) -> Result<()> {
-        let (end, start) = window;
-        let results = self.merger.results(&[groups])?;
-        out.rows.push(self.merger.rows_of(Span { start, end }, results)?);
-        Ok(())
-    }
-
     fn delta(&self, window: (i64, i64), groups: &RecordBatch) -> Result<Delta> {
         let (end, start) = window;
         deltas::of_pane(TOTALS, Pane { start, end }, groups, self.merger.layout())
@@ -180,12 +172,13 @@ impl Operator for Keyed {
             let totals = totals.add(change, &self.merger)?;
             self.deltas.push(self.delta(window, &totals)?);
             if !self.complete {
-                self.write(window, totals, out)?;
+                out.rows.push(rows(&mut self.merger, window, totals)?);
             }
         }
         if self.complete && changed {
             for (window, totals) in &self.totals {
-                self.write(*window, totals.store.get(&totals.store.all())?, out)?;
+                let groups = totals.store.get(&totals.store.all())?;
+                out.rows.push(rows(&mut self.merger, *window, groups)?);
             }
         }
         let until = match self.by_clock && time.watermark != i64::MAX {
@@ -241,4 +234,10 @@ impl Operator for Keyed {
             .map(|totals| totals.keys.size() + totals.store.size());
         self.groups.size() + totals.sum::<usize>()
     }
+}
+
+/// Rows of the output for groups (keys and states) of a window.
+fn rows(merger: &mut Merger, (end, start): (i64, i64), groups: RecordBatch) -> Result<RecordBatch> {
+    let results = merger.results(&[groups])?;
+    merger.rows_of(Span { start, end }, results)
 }

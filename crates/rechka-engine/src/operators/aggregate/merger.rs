@@ -22,11 +22,18 @@ pub(super) type Results = (Vec<ArrayRef>, Vec<ArrayRef>, usize);
 pub(super) struct Merger {
     layout: Layout,
     functions: Arc<Functions>,
+    /// Those of the runs at hand; kept because of their room.
+    keys: Keys,
 }
 
 impl Merger {
-    pub fn new(layout: Layout, functions: Arc<Functions>) -> Self {
-        Merger { layout, functions }
+    pub fn new(layout: Layout, functions: Arc<Functions>) -> Result<Self> {
+        let keys = Keys::new(&layout.keys)?;
+        Ok(Merger {
+            layout,
+            functions,
+            keys,
+        })
     }
 
     pub fn layout(&self) -> &Layout {
@@ -38,7 +45,7 @@ impl Merger {
     }
 
     /// The groups of all `runs` with their states. Within a run no key stands twice.
-    pub fn states(&self, runs: &[RecordBatch]) -> Result<RecordBatch> {
+    pub fn states(&mut self, runs: &[RecordBatch]) -> Result<RecordBatch> {
         let (keys, mut accumulators, count) = self.merge(runs)?;
         let columns = keys.into_iter().chain(accumulators.states()?).collect();
         batch(&self.layout.groups, columns, count)
@@ -68,7 +75,7 @@ impl Merger {
     }
 
     /// The groups of all `runs` with their results. Within a run no key stands twice.
-    pub fn results(&self, runs: &[RecordBatch]) -> Result<Results> {
+    pub fn results(&mut self, runs: &[RecordBatch]) -> Result<Results> {
         let (keys, mut accumulators, count) = self.merge(runs)?;
         Ok((keys, accumulators.results()?, count))
     }
@@ -91,7 +98,7 @@ impl Merger {
         self.rows(starts, ends, results)
     }
 
-    fn merge(&self, runs: &[RecordBatch]) -> Result<(Vec<ArrayRef>, Accumulators, usize)> {
+    fn merge(&mut self, runs: &[RecordBatch]) -> Result<(Vec<ArrayRef>, Accumulators, usize)> {
         let width = self.layout.keys.fields().len();
         let mut accumulators = Accumulators::new(Arc::clone(&self.functions))?;
         let mut groups = Vec::new();
@@ -101,13 +108,12 @@ impl Merger {
             accumulators.merge(states, &groups, run.num_rows())?;
             return Ok((own.to_vec(), accumulators, run.num_rows()));
         }
-        let mut keys = Keys::new(&self.layout.keys)?;
         for run in runs {
             let (own, states) = run.columns().split_at(width);
-            keys.intern(own, run.num_rows(), &mut groups)?;
-            accumulators.merge(states, &groups, keys.len())?;
+            self.keys.intern(own, run.num_rows(), &mut groups)?;
+            accumulators.merge(states, &groups, self.keys.len())?;
         }
-        let count = keys.len();
-        Ok((keys.take()?, accumulators, count))
+        let count = self.keys.len();
+        Ok((self.keys.take()?, accumulators, count))
     }
 }

@@ -47,7 +47,7 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
     } = aggregate.groups
     {
         let source = session::Source::new(aggregate, time, gap)?;
-        let merger = Merger::new(layout, functions);
+        let merger = Merger::new(layout, functions)?;
         return Ok(match (aggregate.phase, aggregate.emit) {
             (Phase::Partial, _) => Box::new(session::PartialSessions::new(merger, source)?),
             (_, Emit::Append) => Box::new(session::Sessions::new(merger, time.is_none(), source)?),
@@ -73,7 +73,7 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
     }
     match (aggregate.emit, windows) {
         (Emit::Append, Some(windows)) => Ok(Box::new(Append::new(
-            Merger::new(layout, functions),
+            Merger::new(layout, functions)?,
             windows,
             by_clock,
             intake,
@@ -83,7 +83,7 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
             "groups that never end are never complete: write EMIT UPDATE, or group by a window".into(),
         )),
         (emit, windows) => {
-            let merger = Merger::new(layout, functions);
+            let merger = Merger::new(layout, functions)?;
             Ok(Box::new(Keyed::new(
                 merger, windows, by_clock, announce, emit, intake, groups,
             )))

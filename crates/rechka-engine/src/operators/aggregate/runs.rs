@@ -14,7 +14,7 @@ pub(super) struct Runs(Vec<RecordBatch>);
 
 impl Runs {
     /// Adds the groups of an epoch.
-    pub fn push(&mut self, run: RecordBatch, merger: &Merger) -> Result<()> {
+    pub fn push(&mut self, run: RecordBatch, merger: &mut Merger) -> Result<()> {
         self.0.push(run);
         let mut rows = 0;
         let older = self.0.iter().rev().take_while(|run| {

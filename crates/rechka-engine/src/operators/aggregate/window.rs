@@ -79,7 +79,7 @@ impl Append {
     }
 
     /// The rows of a window.
-    fn result(&self, window: Span) -> Result<RecordBatch> {
+    fn result(&mut self, window: Span) -> Result<RecordBatch> {
         let starts = self.windows.starts(window);
         let first = Pane {
             start: starts.start,
@@ -91,7 +91,8 @@ impl Append {
             .take_while(|(pane, _)| pane.start < starts.end);
         let panes = panes.filter(|(pane, _)| pane.end <= window.end);
         let runs: Vec<RecordBatch> = panes.flat_map(|(_, runs)| runs.iter().cloned()).collect();
-        self.merger.rows_of(window, self.merger.results(&runs)?)
+        let results = self.merger.results(&runs)?;
+        self.merger.rows_of(window, results)
     }
 
     /// Forgets the panes that no open window needs.
@@ -117,7 +118,10 @@ impl Operator for Append {
     fn end_epoch(&mut self, time: Time, out: &mut Output) -> Result<()> {
         let runs = self.groups.seal()?.by_pane(&self.merger.layout().groups)?;
         for (pane, run) in &runs {
-            self.panes.entry(*pane).or_default().push(run.clone(), &self.merger)?;
+            self.panes
+                .entry(*pane)
+                .or_default()
+                .push(run.clone(), &mut self.merger)?;
         }
         let until = match self.by_clock && time.watermark != i64::MAX {
             true => time.now,
@@ -160,7 +164,7 @@ impl Operator for Append {
         let (pane, run) = deltas::pane_of(delta, self.merger.layout())?;
         let runs = self.panes.entry(pane).or_default();
         match delta.kind {
-            RUN => runs.push(run, &self.merger),
+            RUN => runs.push(run, &mut self.merger),
             KEPT => {
                 runs.put_back(run);
                 Ok(())

@@ -81,8 +81,8 @@ impl Operator for Sessions {
         let (spans, groups) = self.open.close(until)?;
         if !spans.is_empty() {
             let (starts, ends) = columns(&spans);
-            out.rows
-                .push(self.merger.rows(starts, ends, self.merger.results(&[groups])?)?);
+            let results = self.merger.results(&[groups])?;
+            out.rows.push(self.merger.rows(starts, ends, results)?);
             self.deltas.push(deltas::of_time(CLOSED, until)?);
         }
         self.open.tidy(&self.merger)

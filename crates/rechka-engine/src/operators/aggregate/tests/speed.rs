@@ -1,10 +1,10 @@
-//! What an event costs. Run with `--ignored --nocapture`, optimised.
-use std::time::Instant;
+//! What an event costs in time of the CPU. Run with `--ignored --nocapture`, optimised, on Linux.
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
 use datafusion::{functions_aggregate::average::avg_udaf, physical_expr::expressions::cast};
 
-use rechka_sql::plan::Window;
+use rechka_sql::plan::{Emit, Groups, Window};
 
 use super::{windows::hop, *};
 
@@ -13,6 +13,12 @@ const BATCH: usize = 8192;
 /// 10,000 events a second, of which one in ten is up to 2 s old.
 const PER_SECOND: i64 = 10_000;
 const DELAY: i64 = 4 * SECOND;
+
+/// Time that this thread had on a CPU.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
 
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -63,7 +69,7 @@ fn measure(name: &str, window: Window, columns: Vec<AggregateColumn>, batches: V
     let output: SchemaRef = Arc::new(Schema::new(fields));
     let mut running = Running::new(super::super::build(&query.aggregate(Phase::Single), &input, &output).unwrap());
     let (mut rows, mut late, mut bytes, mut delta) = (0, 0, 0, 0);
-    let since = Instant::now();
+    let since = cpu();
     for (epoch, batches) in batches.chunks(per_epoch).enumerate() {
         let done = ((epoch + 1) * per_epoch * BATCH) as i64;
         let watermark = 1_700_000_000 * SECOND + done * SECOND / PER_SECOND - DELAY;
@@ -79,7 +85,7 @@ fn measure(name: &str, window: Window, columns: Vec<AggregateColumn>, batches: V
             .map(|delta| delta.rows.num_rows())
             .sum::<usize>();
     }
-    let nanos = since.elapsed().as_nanos() as f64 / (batches.len() * BATCH) as f64;
+    let nanos = (cpu() - since).as_nanos() as f64 / (batches.len() * BATCH) as f64;
     println!(
         "{name}, {per_epoch} batches an epoch: {nanos:.1} ns an event, {rows} rows, {late} late, state {bytes} bytes, {delta} rows of deltas"
     );
@@ -123,5 +129,72 @@ fn an_event_costs_so_much() {
         measure("w2", hop(10, 10), vec![count()], ids(9_200), per_epoch);
         measure("q5", hop(10, 2), vec![count()], ids(20_000), per_epoch);
         measure("q5, few keys", hop(10, 2), vec![count()], ids(2_000), per_epoch);
+        let session = Window::Session { gap: 10 * SECOND };
+        measure("q11", session, vec![count()], ids(10_000), per_epoch);
+    }
+}
+
+/// The time that 1 M keys take to come back from a snapshot, and from the changes of an epoch.
+#[test]
+#[ignore = "measures"]
+fn a_million_keys_are_restored_in_so_much_time() {
+    let keys: ArrayRef = Arc::new((0..1_000_000).map(|key| Some(key * 7919)).collect::<Int64Array>());
+    let batches = events(|_| keys.slice(0, BATCH), DataType::Int64);
+    let input = batches[0].schema();
+    let all: Vec<RecordBatch> = (0..1_000_000 / BATCH)
+        .map(|batch| {
+            let mut columns = batches[batch].columns().to_vec();
+            columns[1] = keys.slice(batch * BATCH, BATCH);
+            RecordBatch::try_new(input.clone(), columns).unwrap()
+        })
+        .collect();
+    let time = |watermark| Time { watermark, now: 0 };
+    for (name, window, emit) in [
+        ("windows", Some(hop(3600, 3600)), Emit::Append),
+        ("totals", None, Emit::Update),
+        ("sessions", Some(Window::Session { gap: 3600 * SECOND }), Emit::Append),
+    ] {
+        let mut query = windows::query(window.unwrap_or(hop(1, 1)));
+        query.columns = vec![count(), sum()];
+        query.emit = emit;
+        if window.is_none() {
+            query.groups = Groups::Keys;
+        }
+        let mut fields = vec![input.field(1).clone()];
+        if window.is_some() {
+            fields.extend(["start", "end"].map(|name| input.field(0).clone().with_name(name)));
+        }
+        fields.extend(
+            query
+                .columns
+                .iter()
+                .map(|column| column.function.field().as_ref().clone()),
+        );
+        let output: SchemaRef = Arc::new(Schema::new(fields));
+        let build = || super::super::build(&query.aggregate(Phase::Single), &input, &output).unwrap();
+        let mut running = Running::new(build());
+        let since = cpu();
+        for part in all.chunks(10) {
+            running.epoch(part, time(0));
+        }
+        let written = cpu() - since;
+        for between in [Between::Restart, Between::Snapshot] {
+            let since = cpu();
+            running.between(between, build());
+            println!(
+                "{name}: {} keys written in {written:?}; {between:?} {:?}; {} bytes",
+                all.len() * BATCH,
+                cpu() - since,
+                running.state_bytes()
+            );
+        }
+        let since = cpu();
+        let rows: usize = running
+            .epoch(&[], time(i64::MAX))
+            .rows
+            .iter()
+            .map(RecordBatch::num_rows)
+            .sum();
+        println!("{name}: {rows} rows at the end in {:?}", cpu() - since);
     }
 }
