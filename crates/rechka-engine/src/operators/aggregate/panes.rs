@@ -18,7 +18,7 @@ use crate::{EngineError, Result};
 /// No time and no length is beyond this, so that sums can't overflow: some 73,000 years.
 pub(super) const FAR: i64 = i64::MAX >> 2;
 /// How many windows a row may fall in.
-const MAX_OVERLAP: i64 = 100_000;
+const MAX_OVERLAP: i64 = 10_000;
 
 /// Rows that count in the same windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

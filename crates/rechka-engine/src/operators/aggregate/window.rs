@@ -57,9 +57,12 @@ impl Append {
     /// Puts out the windows that end until then.
     fn close(&mut self, until: i64, out: &mut Output) -> Result<()> {
         let mut due = BTreeSet::new();
+        let mut after = self.closed;
         for pane in self.panes.keys().take_while(|pane| pane.start <= until) {
-            let windows = self.windows.windows(*pane, self.closed, until);
+            let windows = self.windows.windows(*pane, after, until);
             due.extend(windows.map(|window| (window.end, window.start)));
+            // The next pane has these windows too, as far as it counts in them.
+            after = after.max(self.windows.last_end(*pane).min(until));
         }
         if due.is_empty() {
             return Ok(());
