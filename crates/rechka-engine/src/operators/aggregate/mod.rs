@@ -53,7 +53,7 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
             (_, Emit::Append) => Box::new(session::Sessions::new(merger, time.is_none(), source)?),
             _ => {
                 return Err(EngineError::Query(
-                    "sessions may still merge, so they are written when they end: write EMIT APPEND".into(),
+                    "sessions may still merge, so they are written when they end: use mode 'append'".into(),
                 ));
             }
         });
@@ -80,7 +80,7 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
             groups,
         ))),
         (Emit::Append, None) => Err(EngineError::Query(
-            "groups that never end are never complete: write EMIT UPDATE, or group by a window".into(),
+            "groups that never end are never complete: use mode 'update', or group by a window".into(),
         )),
         (emit, windows) => {
             let merger = Merger::new(layout, functions)?;

@@ -149,7 +149,7 @@ fn windows_that_can_not_be_are_refused() {
         &input(for_ever.unit),
         &for_ever.output(),
     );
-    assert!(built.is_err_and(|error| error.to_string().contains("EMIT UPDATE")));
+    assert!(built.is_err_and(|error| error.to_string().contains("mode 'update'")));
 }
 
 #[test]
