@@ -31,6 +31,13 @@ impl Group {
         })
     }
 
+    /// The name that came last at this place of an object, if JSON has no escapes for it, and its column.
+    #[inline]
+    pub(crate) fn remembered(&self, place: usize) -> Option<(&[u8], Option<usize>)> {
+        let (name, position) = self.remembered.get(place)?;
+        Some((name, *position))
+    }
+
     /// The column for the field of this name, which is at this place of its object.
     #[inline]
     pub(crate) fn position(&mut self, place: usize, name: &[u8]) -> Option<usize> {
@@ -42,13 +49,12 @@ impl Group {
 
     #[cold]
     fn look_up(&mut self, place: usize, name: &[u8]) -> Option<usize> {
-        let names = || self.fields.iter().map(|field| field.name().as_bytes());
-        let position = names()
-            .position(|field| field == name)
-            .or_else(|| names().position(|field| field.eq_ignore_ascii_case(name)));
-        if place < REMEMBERED && name.len() < REMEMBERED {
+        let position = self.find(name);
+        let plain = !name.iter().any(|&byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        if place < REMEMBERED && name.len() < REMEMBERED && plain {
             if place >= self.remembered.len() {
-                self.remembered.resize(place + 1, (Vec::new(), None));
+                let empty = (Vec::new(), self.find(&[]));
+                self.remembered.resize(place + 1, empty);
             }
             let (remembered, at) = &mut self.remembered[place];
             remembered.clear();
@@ -56,6 +62,13 @@ impl Group {
             *at = position;
         }
         position
+    }
+
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let names = || self.fields.iter().map(|field| field.name().as_bytes());
+        names()
+            .position(|field| field == name)
+            .or_else(|| names().position(|field| field.eq_ignore_ascii_case(name)))
     }
 
     pub(super) fn truncate(&mut self, len: usize) {

@@ -24,9 +24,15 @@ pub(crate) type Taken = std::result::Result<(), String>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number<'a> {
     /// All of it, by JSON's grammar.
-    pub text: &'a str,
+    pub text: &'a [u8],
     /// What it is, if it is whole and fits.
     pub whole: Option<i64>,
+}
+
+impl<'a> Number<'a> {
+    fn text(&self) -> &'a str {
+        std::str::from_utf8(self.text).unwrap_or_default()
+    }
 }
 
 /// Values of one column.
@@ -115,17 +121,17 @@ impl Column {
             ) if (*least..=*greatest).contains(&whole) => {
                 values.push(whole);
             }
-            (Data::Unsigned(values), _) => match number.text.parse() {
+            (Data::Unsigned(values), _) => match number.text().parse() {
                 Ok(value) => values.push(value),
-                Err(_) => return self.misfit(number.text),
+                Err(_) => return self.misfit(number.text()),
             },
             (Data::Instant { values, instants }, Some(whole)) => match instants.from_millis(whole) {
                 Some(value) => values.push(value),
-                None => return self.misfit(number.text),
+                None => return self.misfit(number.text()),
             },
-            (Data::Float(values), _) => match number.text.parse::<f64>() {
+            (Data::Float(values), _) => match number.text().parse::<f64>() {
                 Ok(value) if value.is_finite() => values.push(value),
-                _ => return self.misfit(number.text),
+                _ => return self.misfit(number.text()),
             },
             (
                 Data::Decimal {
@@ -134,11 +140,11 @@ impl Column {
                     scale,
                 },
                 _,
-            ) => match decimal(number.text, *precision, *scale) {
+            ) => match decimal(number.text(), *precision, *scale) {
                 Some(value) => values.push(value),
-                None => return self.misfit(number.text),
+                None => return self.misfit(number.text()),
             },
-            _ => return self.misfit(number.text),
+            _ => return self.misfit(number.text()),
         }
         self.filled();
         Ok(())
@@ -188,7 +194,6 @@ impl Column {
             (Data::Boolean(_), _) if text == b"true" => self.push_bool(true),
             (Data::Boolean(_), _) if text == b"false" => self.push_bool(false),
             (Data::Integer { .. } | Data::Unsigned(_) | Data::Float(_), _) | (Data::Instant { .. }, Some(_)) => {
-                let text = std::str::from_utf8(text).unwrap_or_default();
                 self.push_number(Number { text, whole })
             }
             _ => self.push_text(text),

@@ -78,6 +78,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Passes a string if it is this one, which needs no escapes.
+    #[inline]
+    pub(super) fn passes(&mut self, expected: &[u8]) -> bool {
+        let there = self.peek() == b'"'
+            && self.bytes[self.at + 1..]
+                .strip_prefix(expected)
+                .is_some_and(|rest| rest.first() == Some(&b'"'));
+        if there {
+            self.at += expected.len() + 2;
+        }
+        there
+    }
+
     /// A number, the first byte of which was peeked.
     #[inline]
     pub(super) fn number(&mut self) -> Walked<Number<'a>> {
@@ -99,10 +112,10 @@ impl<'a> Cursor<'a> {
         if !whole {
             self.fraction()?;
         }
-        let text = std::str::from_utf8(&self.bytes[start..self.at]).unwrap_or_default();
+        let text = &self.bytes[start..self.at];
         let whole = match whole {
             true if count <= 18 => Some(if negative { -value } else { value }),
-            true => text.parse().ok(),
+            true => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
             false => None,
         };
         Ok(Number { text, whole })

@@ -69,8 +69,10 @@ impl Walk<'_, '_> {
             return group.complete(rows);
         }
         for place in 0.. {
-            let name = self.cursor.string()?.unescaped(self.scratch)?;
-            let position = group.position(place, name);
+            let position = match group.remembered(place) {
+                Some((name, position)) if self.cursor.passes(name) => position,
+                _ => group.position(place, self.cursor.string()?.unescaped(self.scratch)?),
+            };
             self.cursor.expect(b':')?;
             match position {
                 None => self.cursor.skip()?,

@@ -33,10 +33,11 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 /// may be wrong ("Determine if a word has a byte less than n", Anderson, Bit Twiddling Hacks).
 #[inline]
 fn special(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let less = |word: u64, than: u64| word.wrapping_sub(ONES * than) & !word;
-    (less(quote, 1) | less(backslash, 1) | less(word, 0x20)) & HIGH
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    // Bytes that are not ASCII have their high bit from the start, and are none of these.
+    (quote | backslash | control) & !word & HIGH
 }
 
 /// Where the string that starts at `at` (behind its quote) ends, and whether it has escapes; or where it is wrong, and why.
