@@ -89,10 +89,15 @@ fn records() -> impl Strategy<Value = Value> {
     prop_oneof![3 => suits, 1 => values()]
 }
 
+/// No capitals: they would make other names of ours, and serde_json's no names at all.
+fn damage() -> impl Strategy<Value = u8> {
+    any::<u8>().prop_filter("a capital", |byte| !byte.is_ascii_uppercase())
+}
+
 proptest! {
     #[test]
     fn rows_and_bad_records_are_those_of_serde_json(
-        records in vec((records(), any::<bool>(), vec((any::<prop::sample::Index>(), any::<u8>()), 0..2)), 1..8),
+        records in vec((records(), any::<bool>(), vec((any::<prop::sample::Index>(), damage()), 0..2)), 1..8),
     ) {
         let texts = records.iter().map(|(record, pretty, damage)| {
             let mut text = if *pretty { serde_json::to_vec_pretty(record) } else { serde_json::to_vec(record) }.unwrap();
@@ -108,7 +113,8 @@ proptest! {
         for text in &texts {
             let value = serde_json::from_slice::<Value>(text).ok();
             // A number too large for serde_json is still JSON.
-            prop_assume!(value.is_some() || serde_json::from_slice::<IgnoredAny>(text).is_err());
+            let json = std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+            prop_assume!(value.is_some() || !json);
             rows.push(value.filter(Value::is_object).and_then(|value| expected(&row, Some(&value))));
         }
         let decoded = decode(&Format::Json, &columns(), &batch(&texts));
