@@ -179,3 +179,42 @@ fn what_is_no_window_is_refused_with_the_right_form() {
         assert!(error.contains(reason), "{sql}: {error}");
     }
 }
+
+#[test]
+fn an_unknown_name_is_answered_with_its_place_and_the_right_one() {
+    for (sql, reason) in [
+        (
+            "SELECT auction,\n  pricee FROM bid",
+            "line 2, column 3: there is no column pricee; did you mean price?",
+        ),
+        (
+            "SELECT b.pricee FROM bid AS b",
+            "line 1, column 8: there is no column b.pricee; did you mean price?",
+        ),
+        ("SELECT * FROM bids", "there is no bids; did you mean bid?"),
+        ("SELECT wibble(price) FROM bid", "wibble"),
+    ] {
+        let error = refused(sql);
+        assert!(error.contains(reason), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_table_as_of_a_time_is_a_join_with_a_mark() {
+    for join in [
+        "person FOR SYSTEM_TIME AS OF b.dateTime AS p",
+        "AS_OF(person, b.dateTime) AS p",
+    ] {
+        let plan = optimised(&format!(
+            "SELECT b.price, p.name FROM bid AS b LEFT JOIN {join} ON b.auction = p.id"
+        ));
+        assert!(
+            plan.contains("Left Join: b.auction = p.id Filter: as_of(b.dateTime, b.auction = p.id)"),
+            "{plan}"
+        );
+    }
+    assert!(
+        refused("SELECT 1 FROM bid AS b JOIN AS_OF(person) AS p ON true")
+            .contains("write JOIN AS_OF(table, stream.time)")
+    );
+}

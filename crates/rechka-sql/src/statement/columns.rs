@@ -28,7 +28,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn parse(reader: &mut Reader) -> Result<Self, Error> {
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Error> {
         reader.expect(&Token::LParen, "(column TYPE, …)")?;
         let mut columns = Self::default();
         let mut watermark = None;
@@ -68,7 +68,7 @@ impl Columns {
         Ok(columns)
     }
 
-    fn parse_column(&mut self, reader: &mut Reader) -> Result<(), Error> {
+    fn parse_column(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {
         let place = reader.place();
         let name = reader
             .parser
@@ -139,7 +139,7 @@ impl Columns {
     }
 
     /// Columns that come from the record's value.
-    pub(super) fn from_value(&self) -> impl Iterator<Item = &Field> {
+    pub(super) fn in_value(&self) -> impl Iterator<Item = &Field> {
         let metadata = |index: usize| self.metadata.iter().any(|(column, _)| *column == index);
         self.fields
             .iter()
@@ -154,10 +154,10 @@ impl Columns {
 }
 
 /// `WATERMARK FOR ts AS ts - INTERVAL '…'`: the column and the delay.
-fn parse_watermark(reader: &mut Reader) -> Result<(String, Duration), Error> {
+fn parse_watermark(reader: &mut Reader<'_>) -> Result<(String, Duration), Error> {
     reader.parser.next_token();
     reader.parser.next_token();
-    let usage = |reader: &Reader| reader.error(format!("a watermark is written {WATERMARK}"));
+    let usage = |reader: &Reader<'_>| reader.error(format!("a watermark is written {WATERMARK}"));
     let column = reader.parser.parse_identifier().map_err(|_| usage(reader))?;
     if !reader.take("AS") {
         return Err(usage(reader));
@@ -186,7 +186,7 @@ fn parse_watermark(reader: &mut Reader) -> Result<(String, Duration), Error> {
 }
 
 /// After `METADATA`: `[FROM 'key']`; without it the column's name says it.
-fn parse_metadata(reader: &mut Reader, place: Location, column: &str, kind: &DataType) -> Result<Metadata, Error> {
+fn parse_metadata(reader: &mut Reader<'_>, place: Location, column: &str, kind: &DataType) -> Result<Metadata, Error> {
     let from = match reader.parser.parse_keyword(Keyword::FROM) {
         true => reader
             .parser

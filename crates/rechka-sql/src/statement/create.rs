@@ -1,14 +1,15 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
-use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::{
     keywords::Keyword,
     tokenizer::{Location, Token},
 };
-use rechka_formats::Format;
 
 use super::{
-    Declare, Delivery, Derive, DeriveOptions, FileFormat, Sink, Statement, Target, columns::Columns, options::Options,
+    Declare, Delivery, Derive, DeriveOptions, FileFormat, Sink, Statement, Target,
+    columns::Columns,
+    format::{check, format},
+    options::Options,
     reader::Reader,
 };
 use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
@@ -17,7 +18,7 @@ use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 const MAX_PARTITIONS: u32 = 1024;
 
-impl Reader {
+impl Reader<'_> {
     /// What comes after `CREATE`.
     pub(super) fn create(mut self) -> Result<Statement, Error> {
         if self.take("STREAM") {
@@ -91,7 +92,12 @@ impl Reader {
             .map(|(topic, at)| topic_name(&topic, at))
             .transpose()?;
         let partitions = options.count("partitions", MAX_PARTITIONS)?.unwrap_or(1);
-        let format = format(&mut options, file.as_deref())?;
+        let format = format(
+            &mut options,
+            file.as_deref(),
+            topic.as_ref().unwrap_or(&name),
+            self.outside,
+        )?;
         let key = options.text("key")?;
         let key = match &key {
             Some((_, at)) if !columns.primary_key.is_empty() => {
@@ -107,7 +113,9 @@ impl Reader {
             None => columns.primary_key.clone(),
         };
         options.finish(if kind == Kind::Table { "a table" } else { "a stream" })?;
-        check_raw(&format, &columns, place)?;
+        if file.is_none() {
+            check(&format, &columns, place)?;
+        }
         if kind == Kind::Table && file.is_none() && key.is_empty() {
             let message =
                 "a table needs a key, of which the last row counts: add PRIMARY KEY (column), or CREATE STREAM";
@@ -144,9 +152,10 @@ impl Reader {
             .text("topic")?
             .map(|(topic, at)| topic_name(&topic, at))
             .transpose()?;
+        let topic = topic.unwrap_or_else(|| Arc::clone(&name));
         let options_of = DeriveOptions {
-            topic: topic.unwrap_or_else(|| Arc::clone(&name)),
-            format: format(&mut options, None)?,
+            format: format(&mut options, None, &topic, self.outside)?,
+            topic,
             partitions: options.count("partitions", MAX_PARTITIONS)?,
             key: key_names(&mut options)?,
             output_mode: options.choice(
@@ -195,7 +204,7 @@ impl Reader {
         let to = match to.split_once(':') {
             Some(("topic", topic)) => Target::Topic {
                 topic: topic_name(topic, at)?,
-                format: format(&mut options, None)?,
+                format: format(&mut options, None, topic, self.outside)?,
                 key: key_names(&mut options)?,
             },
             Some(("file", directory)) if !directory.is_empty() => Target::Files {
@@ -257,78 +266,14 @@ fn delivery(options: &mut Options) -> Result<Delivery, Error> {
 
 fn file_path(path: &str, at: Location) -> Result<Arc<Path>, Error> {
     let path = Path::new(path);
-    match extension(path).as_deref() {
+    let ending = path
+        .extension()
+        .and_then(|ending| Some(ending.to_str()?.to_ascii_lowercase()));
+    match ending.as_deref() {
         Some("csv" | "json" | "ndjson" | "jsonl" | "parquet") => Ok(path.into()),
         _ => Err(Error::syntax(
             at,
             "the path of a table must end with .csv, .json or .parquet",
-        )),
-    }
-}
-
-fn extension(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_ascii_lowercase())
-}
-
-#[derive(Clone, Copy)]
-enum Name {
-    Json,
-    Csv,
-    Raw,
-    Arrow,
-}
-
-/// The format of records, with the options that belong to it. That of a file is said by its ending.
-fn format(options: &mut Options, file: Option<&Path>) -> Result<Format, Error> {
-    let given = options.choice(
-        "format",
-        &[
-            ("json", Name::Json),
-            ("csv", Name::Csv),
-            ("raw", Name::Raw),
-            ("arrow", Name::Arrow),
-        ],
-    )?;
-    let ending = file.and_then(extension);
-    let name = given.unwrap_or(if ending.as_deref() == Some("csv") {
-        Name::Csv
-    } else {
-        Name::Json
-    });
-    Ok(match name {
-        Name::Json => Format::Json,
-        Name::Csv => Format::Csv {
-            delimiter: delimiter(options)?,
-        },
-        Name::Raw => Format::Raw,
-        Name::Arrow => Format::Arrow,
-    })
-}
-
-fn delimiter(options: &mut Options) -> Result<u8, Error> {
-    match options.text("delimiter")? {
-        None => Ok(b','),
-        Some((text, at)) => match text.as_bytes() {
-            [byte] if !matches!(byte, b'"' | b'\n' | b'\r') => Ok(*byte),
-            _ if text == "\\t" => Ok(b'\t'),
-            _ => Err(Error::syntax(
-                at,
-                "delimiter must be one ASCII character, e.g. ';' or '\\t'",
-            )),
-        },
-    }
-}
-
-fn check_raw(format: &Format, columns: &Columns, place: Location) -> Result<(), Error> {
-    if *format != Format::Raw {
-        return Ok(());
-    }
-    let kinds: Vec<&DataType> = columns.from_value().map(|field| field.data_type()).collect();
-    match kinds.as_slice() {
-        [DataType::Binary | DataType::Utf8] => Ok(()),
-        _ => Err(Error::syntax(
-            place,
-            "format raw has one column for the record's value, BYTES or TEXT, besides METADATA",
         )),
     }
 }

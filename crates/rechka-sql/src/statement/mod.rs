@@ -1,6 +1,7 @@
 //! Statements of a pipeline.
 mod columns;
 mod create;
+mod format;
 mod options;
 mod reader;
 mod show;
@@ -12,6 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use rechka_formats::Format;
 
+pub use format::Outside;
 pub use show::{describe, show};
 
 use crate::{Error, Query, Relation, plan::Emit, text::tokens};
@@ -173,11 +175,16 @@ pub enum Delivery {
 }
 
 impl Statement {
-    /// Reads the statements of a text, which are separated by semicolons.
+    /// Reads the statements of a text, which are separated by semicolons. It can't name schemas: see [`parse_with`](Self::parse_with).
     pub fn parse(text: &str) -> Result<Vec<Self>, Error> {
-        tokens::statements(text)?
-            .into_iter()
-            .map(|tokens| reader::Reader::new(tokens).statement())
+        Self::parse_with(text, &format::Nothing)
+    }
+
+    /// Reads the statements of a text that may name schema files and registries.
+    pub fn parse_with(text: &str, outside: &dyn Outside) -> Result<Vec<Self>, Error> {
+        let statements = tokens::statements(text)?.into_iter();
+        statements
+            .map(|tokens| reader::Reader::new(tokens, outside).statement())
             .collect()
     }
 }

@@ -17,6 +17,7 @@ use crate::{Error, logical::micros, nearest::nearest};
 pub(super) struct Options {
     given: Vec<Given>,
     asked: Vec<&'static str>,
+    place: Location,
 }
 
 struct Given {
@@ -45,9 +46,11 @@ impl fmt::Display for Value {
 impl Options {
     /// Reads `WITH (…)`, if it comes next.
     pub(super) fn parse(parser: &mut Parser<'_>) -> Result<Self, Error> {
+        let place = parser.peek_token_ref().span.start;
         let mut options = Self {
             given: Vec::new(),
             asked: Vec::new(),
+            place,
         };
         if parser.peek_nth_token(1).token != Token::LParen || !parser.parse_keyword(Keyword::WITH) {
             return Ok(options);
@@ -98,6 +101,11 @@ impl Options {
                 }
             }
         }
+    }
+
+    /// Where the options begin.
+    pub(super) fn place(&self) -> Location {
+        self.place
     }
 
     fn take(&mut self, name: &'static str) -> Option<Given> {

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Location, Span, Token, TokenWithSpan},
 };
 
-use super::{Object, Statement};
+use super::{Object, Outside, Statement};
 use crate::{
     Error, Query,
     nearest::nearest,
@@ -15,19 +15,21 @@ use crate::{
 };
 
 /// Reads one statement.
-pub(super) struct Reader {
+pub(super) struct Reader<'a> {
     tokens: Vec<TokenWithSpan>,
     pub(super) parser: Parser<'static>,
+    pub(super) outside: &'a dyn Outside,
 }
 
 const STATEMENTS: [&str; 7] = ["CREATE", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH"];
 
-impl Reader {
+impl<'a> Reader<'a> {
     /// Over the tokens of one statement: at least one.
-    pub(super) fn new(tokens: Vec<TokenWithSpan>) -> Self {
+    pub(super) fn new(tokens: Vec<TokenWithSpan>, outside: &'a dyn Outside) -> Self {
         Self {
             parser: tokens::parser(tokens.clone()),
             tokens,
+            outside,
         }
     }
 
@@ -39,7 +41,7 @@ impl Reader {
             let rest = self.rest();
             return match rest.is_empty() {
                 true => Err(self.error("EXPLAIN needs a statement")),
-                false => Ok(Statement::Explain(Box::new(Self::new(rest).statement()?))),
+                false => Ok(Statement::Explain(Box::new(Self::new(rest, self.outside).statement()?))),
             };
         }
         if self.next_is("SELECT")

@@ -83,10 +83,14 @@ fn place(relation: &Relation) -> String {
 }
 
 fn table(names: [&str; 3], rows: impl IntoIterator<Item = [String; 3]>) -> RecordBatch {
+    let fields = names.map(|name| Field::new(name, DataType::Utf8, false)).to_vec();
     let rows: Vec<_> = rows.into_iter().collect();
-    let column =
-        |index: usize| -> ArrayRef { Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row[index]))) };
-    let fields = names.map(|name| Field::new(name, DataType::Utf8, false));
-    RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), (0..3).map(column).collect())
-        .expect("three text columns of the same length")
+    let columns =
+        (0..3).map(|index| Arc::new(rows.iter().map(|row| Some(&row[index])).collect::<StringArray>()) as ArrayRef);
+    let schema = Arc::new(Schema::new(fields));
+    #[expect(
+        clippy::expect_used,
+        reason = "three text columns of the same length, as the schema says"
+    )]
+    RecordBatch::try_new(schema, columns.collect()).expect("a table of texts")
 }

@@ -235,10 +235,7 @@ fn an_error_names_the_place_and_what_to_write() {
             "CREATE STREAM s (k BIGINT METADATA FROM 'key')",
             "the column k must be TEXT or BYTES",
         ),
-        (
-            "CREATE STREAM s (x INT) WITH (format = 'raw')",
-            "format raw has one column",
-        ),
+        ("CREATE STREAM s (x INT) WITH (format = 'raw')", "the format raw"),
         ("CREATE STREAM s (x INT, y AS x + 1)", "CREATE VIEW name AS SELECT"),
         ("CREATE STREAM s (x INT) garbage", "should end before garbage"),
         ("CREATE STREAM s", "AS SELECT … must follow, not the end"),
@@ -346,4 +343,64 @@ fn the_longest_chains_are_planned_without_overflow() {
         let plan = crate::logical::logical_plan(&catalog, &longest.unwrap());
         let _ = plan.map(crate::logical::optimise);
     }
+}
+
+struct Shelf;
+
+impl Outside for Shelf {
+    fn schema(&self, path: &Path) -> Result<String, String> {
+        match path.to_str() {
+            Some("bid.avsc") => {
+                Ok(r#"{"type": "record", "name": "bid", "fields": [{"name": "price", "type": "long"}]}"#.to_owned())
+            }
+            _ => Err("there is no such file".to_owned()),
+        }
+    }
+
+    fn registry(&self, address: &str) -> Result<Arc<dyn rechka_formats::Registry>, String> {
+        Err(format!("{address} is closed"))
+    }
+}
+
+#[test]
+fn a_format_finds_its_schema_outside() {
+    let read =
+        |options: &str| Statement::parse_with(&format!("CREATE STREAM bid (price BIGINT) WITH ({options})"), &Shelf);
+    let statements = read("format = 'avro', schema = 'bid.avsc'").unwrap();
+    assert!(matches!(
+        &statements[..],
+        [Statement::Declare(Declare {
+            relation: Relation {
+                format: Format::Avro(_),
+                ..
+            },
+            ..
+        })]
+    ));
+    for (options, expected) in [
+        (
+            "format = 'avro', schema = 'bids.avsc'",
+            "bids.avsc: there is no such file",
+        ),
+        (
+            "format = 'protobuf', registry = 'http://x', message = 'Bid'",
+            "http://x is closed",
+        ),
+        (
+            "format = 'avro', registry = 'x', schema = 'bid.avsc'",
+            "exclude each other",
+        ),
+        (
+            "format = 'avro'",
+            "format avro needs schema = 'PATH' or registry = 'http://HOST:PORT'",
+        ),
+        ("format = 'json', schema = 'bid.avsc'", "a stream has no option schema"),
+    ] {
+        let error = read(options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{options}: {error}");
+    }
+    assert!(
+        refused("CREATE STREAM bid (price BIGINT) WITH (format = 'avro', schema = 'bid.avsc')")
+            .contains("can't be read here")
+    );
 }
