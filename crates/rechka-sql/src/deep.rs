@@ -1,4 +1,4 @@
-use std::{panic::resume_unwind, thread};
+use std::{any::Any, thread};
 
 use crate::Error;
 
@@ -6,9 +6,10 @@ use crate::Error;
 const STACK: usize = 64 << 20;
 
 /// Runs `work` on a stack that is large enough to walk any expression that the parser lets through. DataFusion does so by recursion.
+/// Where it panics over a strange query, as the fuzzer has seen, that is an error like any other.
 ///
 /// # Errors
-/// The system has no thread to spare.
+/// Those of `work`; its panic; the system has no thread to spare.
 pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
@@ -20,7 +21,24 @@ pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Error> + S
             .join()
         {
             Ok(result) => result,
-            Err(panic) => resume_unwind(panic),
+            Err(panic) => Err(Error::Plan(format!("this can't be planned: {}", reason(&*panic)))),
         }
     })
+}
+
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("the planner panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = on_deep_stack(|| -> Result<(), Error> { panic!("out of {}", "luck") });
+        assert_eq!(error.unwrap_err().to_string(), "this can't be planned: out of luck");
+    }
 }
