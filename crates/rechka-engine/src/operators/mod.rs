@@ -59,8 +59,8 @@ impl Time {
 pub struct Output {
     /// Rows, in order.
     pub rows: Vec<RecordBatch>,
-    /// Rows that came too late for a window (then with `window_start` and `window_end` of the window they missed, a row for each),
-    /// or for a partner. They go to the relation `<query>.late`.
+    /// Rows that came too late for a window (then with `window_start` and `window_end` of the window they missed, a row for each;
+    /// rows that carry their window are written as they are), or for a partner. They go to the relation `<query>.late`.
     pub late: Vec<RecordBatch>,
     /// How many times a partial aggregate came through an exchange too late for a window, and so with rows that can't be told any
     /// more: when an input was idle, and waited for no longer, before it spoke again.

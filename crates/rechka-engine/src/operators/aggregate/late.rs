@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::panes::Windows;
+use super::panes::{Span, Windows};
 use crate::{
     Result,
     operators::{Output, expressions::timestamps},
@@ -16,50 +16,56 @@ use crate::{
 /// Rows of a batch of late rows.
 const BATCH: usize = 8192;
 
-/// Late rows with the windows that they missed.
+/// Late rows, with the windows that they missed behind their columns, unless they carry their windows themselves.
 pub(super) struct LateRows<'a> {
     rows: &'a RecordBatch,
     schema: SchemaRef,
-    time: DataType,
+    /// The type of the windows' columns, if there are some.
+    time: Option<DataType>,
     indices: Vec<u32>,
-    /// Start and end of each row's window.
-    windows: Vec<(Option<i64>, Option<i64>)>,
+    /// The window of each row.
+    windows: Vec<Option<Span>>,
 }
 
 impl<'a> LateRows<'a> {
     /// Of a batch whose times are of this type.
     pub fn new(rows: &'a RecordBatch, time: &DataType) -> Self {
-        let time = time.clone();
-        let schema = rows.schema();
         let window = ["window_start", "window_end"].map(|name| Arc::new(Field::new(name, time.clone(), true)));
-        let fields: Vec<_> = schema.fields().iter().cloned().chain(window).collect();
+        let fields: Vec<_> = rows.schema_ref().fields().iter().cloned().chain(window).collect();
+        LateRows {
+            schema: Arc::new(Schema::new(fields)),
+            time: Some(time.clone()),
+            ..LateRows::with_their_windows(rows)
+        }
+    }
+
+    /// Of a batch of rows that carry their windows.
+    pub fn with_their_windows(rows: &'a RecordBatch) -> Self {
         LateRows {
             rows,
-            schema: Arc::new(Schema::new(fields)),
-            time,
+            schema: rows.schema(),
+            time: None,
             indices: Vec::new(),
             windows: Vec::new(),
         }
     }
 
     /// Writes each row once for each window that it missed. A row without time missed every window: it is written once, without one.
-    /// Where a window begins that rows carry is not known.
     pub fn write(mut self, times: &Int64Array, windows: &Windows, watermark: i64, out: &mut Output) -> Result<()> {
         for (row, time) in times.iter().enumerate() {
             let Some(time) = time else {
-                self.push(row, (None, None), out)?;
+                self.push(row, None, out)?;
                 continue;
             };
             for window in windows.windows(windows.pane(time), i64::MIN, watermark) {
-                let start = (!matches!(windows, Windows::Carried)).then_some(window.start);
-                self.push(row, (start, Some(window.end)), out)?;
+                self.push(row, Some(window), out)?;
             }
         }
         self.flush(out)
     }
 
     /// Adds a row and a window that it missed.
-    pub fn push(&mut self, row: usize, window: (Option<i64>, Option<i64>), out: &mut Output) -> Result<()> {
+    pub fn push(&mut self, row: usize, window: Option<Span>, out: &mut Output) -> Result<()> {
         self.indices.push(row as u32);
         self.windows.push(window);
         if self.indices.len() >= BATCH {
@@ -76,10 +82,13 @@ impl<'a> LateRows<'a> {
         }
         let rows = take_record_batch(self.rows, &UInt32Array::from(std::mem::take(&mut self.indices)))?;
         let windows = std::mem::take(&mut self.windows);
-        let (starts, ends): (Vec<Option<i64>>, Vec<Option<i64>>) = windows.into_iter().unzip();
         let mut columns = rows.columns().to_vec();
-        columns.push(timestamps(&Int64Array::from(starts), &self.time)?);
-        columns.push(timestamps(&Int64Array::from(ends), &self.time)?);
+        if let Some(time) = &self.time {
+            for bound in [|window: Span| window.start, |window: Span| window.end] {
+                let bounds: Int64Array = windows.iter().map(|window| window.map(bound)).collect();
+                columns.push(timestamps(&bounds, time)?);
+            }
+        }
         out.late.push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
         Ok(())
     }

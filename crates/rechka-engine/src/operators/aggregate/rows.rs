@@ -78,7 +78,11 @@ impl Rows {
         if !self.assign(&windows, &times, time.watermark, groups) {
             return groups.update(rows, &keys, &self.slots);
         }
-        LateRows::new(rows, column.data_type()).write(&times, &windows, time.watermark, out)?;
+        let late = match windows {
+            Windows::Carried => LateRows::with_their_windows(rows),
+            _ => LateRows::new(rows, column.data_type()),
+        };
+        late.write(&times, &windows, time.watermark, out)?;
         let placed = keep_placed(&mut self.slots);
         for key in &mut keys {
             *key = filter(key, &placed)?;

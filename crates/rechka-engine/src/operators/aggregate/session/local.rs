@@ -151,10 +151,8 @@ impl Local {
             match &pieces.content {
                 Content::Rows(rows, Some(time)) => {
                     let mut rows = LateRows::new(rows, time);
-                    for (row, session) in late.iter().enumerate() {
-                        if let Some(session) = session {
-                            rows.push(row, (Some(session.start), Some(session.end)), out)?;
-                        }
+                    for (row, session) in late.iter().enumerate().filter(|(_, session)| session.is_some()) {
+                        rows.push(row, *session, out)?;
                     }
                     rows.flush(out)?;
                 }

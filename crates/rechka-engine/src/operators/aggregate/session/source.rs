@@ -110,7 +110,7 @@ fn timed(rows: &RecordBatch, column: usize, out: &mut Output) -> Result<(RecordB
     };
     let mut late = LateRows::new(rows, column.data_type());
     for row in (0..rows.num_rows()).filter(|row| nulls.is_null(*row)) {
-        late.push(row, (None, None), out)?;
+        late.push(row, None, out)?;
     }
     late.flush(out)?;
     let valid: BooleanArray = nulls.iter().map(Some).collect();
