@@ -64,15 +64,28 @@ pub fn logical_plan(catalog: &Catalog, query: &Query) -> Result<LogicalPlan, Err
     })
 }
 
-/// The same plan with types coerced, projections and filters pushed down, and so on, by DataFusion's rules. Except:
-/// - a single `count(DISTINCT x)` stays one aggregate: a stream could not aggregate the updates of another aggregate;
-/// - `now()` stays a function: a stream runs for longer than a moment.
+/// Rules of DataFusion that do harm to a stream, or no good:
+/// - a single `count(DISTINCT x)` would become an aggregate of an aggregate, with the state of both;
+/// - parts of a nested column would be computed as low as possible, for scans that can read parts; ours can't, and the
+///   projections that are left in between keep operators from being shared and windows from their aggregate;
+/// - unions of filters over one scan would become a condition with OR, which loses what each branch knows of its columns.
+const UNWANTED: [&str; 4] = [
+    "single_distinct_aggregation_to_group_by",
+    "extract_leaf_expressions",
+    "push_down_leaf_projections",
+    "unions_to_filter",
+];
+
+/// The same plan with types coerced, projections and filters pushed down, and so on, by DataFusion's rules, except those that
+/// are [`UNWANTED`]; and `now()` stays a function, for a stream runs for longer than a moment. The planner counts on these: filters
+/// sink into joins (where time bounds are found), cross joins and equalities become joins on keys, `DISTINCT` becomes an
+/// aggregate, `IN` and `EXISTS` become semi joins, and scans read no more columns than are used.
 pub fn optimise(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
     on_deep_stack(|| {
         let options = Arc::new(options());
         let plan = Analyzer::new().execute_and_check(plan, &options, |_, _| {})?;
         let mut rules = Optimizer::new().rules;
-        rules.retain(|rule| rule.name() != "single_distinct_aggregation_to_group_by");
+        rules.retain(|rule| !UNWANTED.contains(&rule.name()));
         let context = OptimizerContext::new_with_config_options(options).without_query_execution_start_time();
         Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
     })

@@ -298,13 +298,14 @@ fn processing(time: Option<usize>) -> &'static str {
 
 /// An expression as SQL: text and times in quotes, hidden columns by the names they once had.
 fn sql(expr: &Expr) -> String {
+    use DataType::{Interval, Timestamp, Utf8};
     let word = |text: &str| -> Expr { Arc::new(Column::new(text, 0)) };
     let named = Arc::clone(expr).transform_up(|expr| {
         let literal = expr
             .downcast_ref::<Literal>()
             .map(Literal::value)
             .filter(|value| !value.is_null());
-        let quoted = literal.filter(|value| matches!(value.data_type(), DataType::Utf8 | DataType::Timestamp(..)));
+        let quoted = literal.filter(|value| matches!(value.data_type(), Utf8 | Timestamp(..) | Interval(_)));
         let quoted = quoted.and_then(|value| value.cast_to(&DataType::Utf8).ok());
         let hidden = expr
             .downcast_ref::<Column>()

@@ -31,7 +31,9 @@ use rechka_formats::Format;
 pub use explain::explain;
 
 use crate::{
-    Error, Kind, logical,
+    Error, Kind,
+    deep::on_deep_stack,
+    logical,
     plan::{Emit, Query},
     statement::Derive,
 };
@@ -98,12 +100,14 @@ impl From<&Derive> for Options {
 /// What can't be streamed is refused with the reason and what to write instead.
 pub fn plan_query(name: &str, plan: LogicalPlan, options: &Options) -> Result<Query, Error> {
     let plan = logical::optimise(plan)?;
-    let mut planner = planner::Planner {
-        name,
-        options,
-        stages: vec![],
-        limits: vec![],
-    };
-    let flow = planner.flow(&plan, planner::Place::Result(options.mode))?;
-    planner.finish(flow, plan.schema())
+    on_deep_stack(|| {
+        let mut planner = planner::Planner {
+            name,
+            options,
+            stages: vec![],
+            limits: vec![],
+        };
+        let flow = planner.flow(&plan, planner::Place::Result(options.mode))?;
+        planner.finish(flow, plan.schema())
+    })
 }

@@ -2,6 +2,7 @@
 mod bounds;
 mod explained;
 mod nexmark;
+mod pipelines;
 mod planned;
 mod refused;
 

@@ -1,0 +1,80 @@
+//! Whole pipelines: what a statement makes is what the next one reads.
+use super::*;
+use crate::{Statement, catalog::Named, statement::Declare};
+
+/// Plans the statements of a pipeline one after the other.
+fn pipeline(text: &str) -> Result<Vec<plan::Query>, Error> {
+    let mut catalog = Catalog::default();
+    let mut queries = vec![];
+    for statement in Statement::parse(text)? {
+        match statement {
+            Statement::Declare(Declare { relation, .. }) => {
+                catalog.declare_relation(relation)?;
+            }
+            Statement::Derive(derive) => {
+                let plan = logical_plan(&catalog, &derive.query)?;
+                let query = plan_query(&derive.name, plan, &Options::from(&derive))?;
+                catalog.declare_relation(query.result.clone())?;
+                queries.push(query);
+            }
+            Statement::View { name, query } => {
+                let plan = logical_plan(&catalog, &query)?;
+                catalog.declare(&name, Named::Query(Arc::new(plan)))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(queries)
+}
+
+const MINUTES: &str = "CREATE STREAM orders (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds');
+    CREATE STREAM orders_per_minute AS
+      SELECT window_start AS minute, window_time AS last_moment, count(*) AS orders
+      FROM TUMBLE(orders, ts, INTERVAL '1 minute') GROUP BY window_start, window_time;
+    CREATE STREAM orders_before AS
+      SELECT window_end AS minute, avg(orders) AS mean
+      FROM HOP(orders_per_minute, last_moment, INTERVAL '1 minute', INTERVAL '10 minutes') GROUP BY window_end;";
+
+#[test]
+fn windows_of_a_derived_stream_are_cut_by_the_last_moment_of_its_own() {
+    let queries = pipeline(MINUTES).unwrap();
+    let time = queries[0].result.event_time.clone().unwrap();
+    assert_eq!((time.column, time.delay), (1, Duration::ZERO));
+    assert_eq!(queries[0].result.related_times, [(0, -59_999_000)]);
+    assert!(
+        explain(&queries[1]).contains("in windows: hop 60s 600s; once"),
+        "{}",
+        explain(&queries[1])
+    );
+}
+
+#[test]
+fn derived_streams_are_joined_by_any_time_of_their_windows() {
+    let join = "CREATE MATERIALIZED VIEW anomalies WITH (key = 'minute') AS SELECT n.minute, n.orders, h.mean
+        FROM orders_per_minute n JOIN orders_before h ON n.minute = h.minute WHERE n.orders > 2 * h.mean;";
+    let queries = pipeline(&format!("{MINUTES}{join}")).unwrap();
+    let shown = explain(&queries[2]);
+    assert!(
+        shown.contains("time of the right from -59.999s to -59.999s of the left"),
+        "{shown}"
+    );
+    assert_eq!(
+        (queries[2].result.kind, queries[2].result.key.as_slice()),
+        (Kind::View, &[0][..])
+    );
+}
+
+#[test]
+fn a_view_feeds_lookups() {
+    let queries = pipeline(
+        "CREATE STREAM clicks (user_id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts);
+         CREATE MATERIALIZED VIEW features AS SELECT user_id, count(*) AS n FROM clicks GROUP BY user_id;
+         CREATE STREAM enriched AS SELECT c.ts, f.n FROM clicks c LEFT JOIN features f ON c.user_id = f.user_id;",
+    )
+    .unwrap();
+    assert!(
+        explain(&queries[1]).contains("table features (topic features), read whole"),
+        "{}",
+        explain(&queries[1])
+    );
+}
