@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use datafusion::logical_expr::{Distinct, LogicalPlan};
 
 use super::{Options, draft::Draft, flow::Flow};
@@ -56,7 +58,7 @@ impl Planner<'_> {
 
     /// Ends the stage of a flow: its rows go on in another, those of equal keys in the same partition.
     pub(super) fn exchange(&mut self, flow: &mut Flow, keys: &[usize], partitions: u32) -> Result<(), Error> {
-        let schema = flow.arrow();
+        let schema = Arc::clone(flow.draft.schema(flow.origin));
         let number = self.stages.len();
         let output = Output::Exchange {
             topic: format!("{}.{number}.exchange", self.name).into(),

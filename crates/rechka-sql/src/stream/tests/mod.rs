@@ -1,5 +1,6 @@
 //! Nexmark's queries, what `EXPLAIN` shows, and every refusal.
 mod bounds;
+mod consistent;
 mod explained;
 mod nexmark;
 mod pipelines;
@@ -120,7 +121,9 @@ fn catalog(partitions: u32) -> Catalog {
 }
 
 fn plan_in(catalog: &Catalog, sql: &str, options: &Options) -> Result<plan::Query, Error> {
-    plan_query("q", logical_plan(catalog, &Query::parse(sql)?)?, options)
+    let query = plan_query("q", logical_plan(catalog, &Query::parse(sql)?)?, options)?;
+    consistent::check(&query);
+    Ok(query)
 }
 
 /// The plan of a query over streams of one partition.

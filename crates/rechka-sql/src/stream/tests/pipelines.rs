@@ -14,6 +14,7 @@ fn pipeline(text: &str) -> Result<Vec<plan::Query>, Error> {
             Statement::Derive(derive) => {
                 let plan = logical_plan(&catalog, &derive.query)?;
                 let query = plan_query(&derive.name, plan, &Options::from(&derive))?;
+                consistent::check(&query);
                 catalog.declare_relation(query.result.clone())?;
                 queries.push(query);
             }

@@ -573,3 +573,27 @@ fn common_table_expressions_and_aliases_are_seen_through() {
         (vec!["a".to_owned(), "e".to_owned()], Some(("e".to_owned(), 0)))
     );
 }
+
+#[test]
+fn every_form_runs_on_several_partitions() {
+    let windowed = format!("SELECT auction, window_end, count(*) AS n FROM {TUMBLE} GROUP BY auction, window_end");
+    for sql in [
+        format!("SELECT window_end, max(n) AS most FROM ({windowed}) GROUP BY window_end"),
+        format!("SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_end ORDER BY n) AS r FROM ({windowed})) WHERE r < 4"),
+        "SELECT auction FROM bid UNION ALL SELECT id FROM auction".to_owned(),
+        "SELECT DISTINCT channel FROM bid".to_owned(),
+        "SELECT channel, stddev(price) AS s, approx_distinct(bidder) AS a, array_agg(price) AS l FROM bid GROUP BY channel".to_owned(),
+        "SELECT upper(channel) AS c, count(*) AS n FROM bid GROUP BY upper(channel)".to_owned(),
+        "SELECT b.price, i.name FROM bid b LEFT JOIN items i ON b.auction = i.id".to_owned(),
+        "SELECT b.price, a.id FROM bid b FULL JOIN auction a ON b.auction + 1 = a.id AND b.dateTime = a.dateTime".to_owned(),
+        "SELECT user, unnest(tags) AS tag FROM clicks".to_owned(),
+        "SELECT bidder, window_start, window_end, avg(price) AS p FROM SESSION(bid, dateTime, INTERVAL '10' SECOND) \
+         GROUP BY bidder, window_start, window_end"
+            .to_owned(),
+        "SELECT window_start, window_end, count(*) AS n FROM CUMULATE(bid, dateTime, INTERVAL '10' SECOND, INTERVAL '1' MINUTE) \
+         GROUP BY window_start, window_end"
+            .to_owned(),
+    ] {
+        plan_in(&catalog(3), &sql, &Options::default()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
