@@ -5,7 +5,9 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
     Catalog, Query, Statement,
+    catalog::Named,
     logical::{logical_plan, optimise},
+    statement::{Derive, Sink},
 };
 
 const TEXTS: [&str; 14] = [
@@ -119,5 +121,30 @@ proptest! {
     fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Statement::parse(&String::from_utf8_lossy(&bytes));
         let _ = Query::parse(&String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn the_reference_reads_as_it_says() {
+    let reference = include_str!("../../../docs/sql.md");
+    let mut catalog = Catalog::default();
+    let examples = reference
+        .split("```sql")
+        .skip(1)
+        .filter_map(|part| part.split("```").next());
+    for statement in
+        examples.flat_map(|example| Statement::parse(example).unwrap_or_else(|error| panic!("{example}: {error}")))
+    {
+        match statement {
+            Statement::Declare(declare) => drop(catalog.declare_relation(declare.relation).unwrap()),
+            Statement::Derive(Derive { name, query, .. }) | Statement::View { name, query } => {
+                let plan = logical_plan(&catalog, &query).unwrap_or_else(|error| panic!("{name}: {error}"));
+                catalog.declare(&name, Named::Query(plan.into())).unwrap();
+            }
+            Statement::Sink(Sink { query, .. }) | Statement::Query(query) => {
+                logical_plan(&catalog, &query).and_then(optimise).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -529,3 +529,23 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn the_longest_chains_run() {
+    for (first, link) in [
+        ("x", " + x"),
+        ("x", "::bigint"),
+        ("x = 1", " AND x > 0"),
+        ("x", " IS NULL"),
+        ("x", " + CASE WHEN x > 0 THEN x END"),
+    ] {
+        let text = |times: usize| {
+            format!(
+                "CREATE STREAM t (x BIGINT); SELECT count({first}{}) FROM t",
+                link.repeat(times)
+            )
+        };
+        let longest = (1..400).rev().find(|times| Statement::parse(&text(*times)).is_ok());
+        assert_eq!(run(&text(longest.unwrap()), &[("t", &["1"])]), ["1"], "{link}");
+    }
+}
