@@ -68,7 +68,8 @@ impl Column {
         // Functions for which order means nothing declare states for it, and then give none.
         if needs_order || function.create_accumulator()?.state()?.len() != states.len() {
             return Err(EngineError::Query(format!(
-                "{name} takes no ORDER BY in a stream: leave it out, or write first_value, last_value, array_agg or string_agg"
+                "{name} takes no ORDER BY in a stream: leave it out, or write first_value, last_value, array_agg or \
+                 string_agg"
             )));
         }
         let order = function.order_bys().iter().map(|order| order.expr.clone());

@@ -1,7 +1,7 @@
 //! The groups of one epoch: rows (or partial aggregates) by pane and key.
 //!
-//! Keys are numbered once for all panes; a group is a pair of pane and key. While there is one pane, which is most of the time, the
-//! number of the key is the number of the group.
+//! Keys are numbered once for all panes; a group is a pair of pane and key. While there is one pane, which is most of
+//! the time, the number of the key is the number of the group.
 use std::sync::Arc;
 
 use arrow::{

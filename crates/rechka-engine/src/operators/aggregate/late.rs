@@ -50,7 +50,8 @@ impl<'a> LateRows<'a> {
         }
     }
 
-    /// Writes each row once for each window that it missed. A row without time missed every window: it is written once, without one.
+    /// Writes each row once for each window that it missed. A row without time missed every window: it is written
+    /// once, without one.
     pub fn write(mut self, times: &Int64Array, windows: &Windows, watermark: i64, out: &mut Output) -> Result<()> {
         for (row, time) in times.iter().enumerate() {
             let Some(time) = time else {

@@ -14,7 +14,8 @@ pub(super) struct Layout {
     pub keys: SchemaRef,
     /// The keys, then the states: a group in the state.
     pub groups: SchemaRef,
-    /// `start` and `end` (of a pane, a window or a session, in microseconds) before the columns of `groups`: a group in a delta.
+    /// `start` and `end` (of a pane, a window or a session, in microseconds) before the columns of `groups`: a group
+    /// in a delta.
     pub deltas: SchemaRef,
     /// Whether `start` and `end` stand before the groups in what goes through an exchange.
     pub spans: bool,

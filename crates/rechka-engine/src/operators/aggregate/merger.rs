@@ -51,7 +51,8 @@ impl Merger {
         batch(&self.layout.groups, columns, count)
     }
 
-    /// The states of `count` groups, each merged from the states of which `old_groups` and `new_groups` have its number.
+    /// The states of `count` groups, each merged from the states of which `old_groups` and `new_groups` have its
+    /// number.
     pub fn combine(
         &self,
         old: &[ArrayRef],

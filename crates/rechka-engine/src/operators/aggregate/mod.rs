@@ -1,7 +1,8 @@
 //! Aggregation, in two levels.
 //!
-//! The rows of an epoch go into fresh accumulators, by pane and key (`groups`). At its end their states become a batch: that batch is
-//! the delta of the changelog, it is what goes through an exchange (`partial`), and it is what is kept:
+//! The rows of an epoch go into fresh accumulators, by pane and key (`groups`). At its end their states become a
+//! batch: that batch is the delta of the changelog, it is what goes through an exchange (`partial`), and it is what is
+//! kept:
 //!
 //! - `window`: until the watermark closes the window, as a list of such batches that is merged like an LSM tree.
 //!   State that is restored is state as it was: nothing is hashed.
@@ -66,7 +67,8 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
     let groups = Groups::new(&layout.keys, &functions)?;
     let intake = Intake::new(aggregate, input, windows)?;
     let by_clock = matches!(aggregate.groups, plan::Groups::Windows { time: None, .. });
-    // Without keys and windows there is one group, though no row may ever come; the final phase has it from the partial one.
+    // Without keys and windows there is one group, though no row may ever come; the final phase has it from the
+    // partial one.
     let announce = aggregate.keys.is_empty() && windows.is_none() && aggregate.phase != Phase::Final;
     if aggregate.phase == Phase::Partial {
         return Ok(Box::new(Partial::new(layout, intake, groups, announce)));

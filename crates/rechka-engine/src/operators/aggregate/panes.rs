@@ -1,7 +1,8 @@
 //! Windows in event time, cut into panes.
 //!
-//! A pane is the shortest piece of time that windows are made of: a row changes one pane, however many windows it falls in, and
-//! a window is merged from its panes when it closes ("No Pane, No Gain", Li et al., SIGMOD Record 34, 2005).
+//! A pane is the shortest piece of time that windows are made of: a row changes one pane, however many windows it
+//! falls in, and a window is merged from its panes when it closes ("No Pane, No Gain", Li et al., SIGMOD Record 34,
+//! 2005).
 //!
 //! ```text
 //!   panes    │ p0 │ p1 │ p2 │ p3 │ …       hop of 4 panes

@@ -10,7 +10,8 @@ const FAN_IN: usize = 8;
 /// The place of what is not stored.
 const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
-/// Groups (keys and states) by number. What replaces a group is appended; when there is more dead than living, the living are copied.
+/// Groups (keys and states) by number. What replaces a group is appended; when there is more dead than living, the
+/// living are copied.
 pub(super) struct Store {
     schema: SchemaRef,
     /// Rows, and whose they are.

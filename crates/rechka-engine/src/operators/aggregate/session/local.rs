@@ -68,7 +68,8 @@ impl Local {
         })
     }
 
-    /// Takes pieces; those that end at the watermark or before wait until [`Local::settle`], unless they meet a session at once.
+    /// Takes pieces; those that end at the watermark or before wait until [`Local::settle`], unless they meet a
+    /// session at once.
     pub fn add(&mut self, pieces: Pieces, watermark: i64) -> Result<()> {
         let mut groups = Vec::new();
         self.keys.intern(&pieces.keys, pieces.spans.len(), &mut groups)?;
@@ -121,7 +122,8 @@ impl Local {
         }
     }
 
-    /// Finds out what is late of what waits: all whose sessions, merged with the open ones, end at the watermark or before.
+    /// Finds out what is late of what waits: all whose sessions, merged with the open ones, end at the watermark or
+    /// before.
     pub fn settle(&mut self, open: &mut Open, watermark: i64, out: &mut Output) -> Result<()> {
         if self.suspects.is_empty() {
             return Ok(());

@@ -1,8 +1,9 @@
 //! Sessions: rows of a key that follow each other in less than a gap.
 //!
-//! A row is the session [time, time + gap). Sessions of a key that overlap are one; so two rows exactly the gap apart are two sessions.
-//! The rows of an epoch make sessions of their own first ([`local`]), which are then merged with those that are open ([`open`]). A row
-//! is late if the session that it ends up in, all rows of the epoch taken together, ends at or before the watermark.
+//! A row is the session [time, time + gap). Sessions of a key that overlap are one; so two rows exactly the gap apart
+//! are two sessions. The rows of an epoch make sessions of their own first ([`local`]), which are then merged with
+//! those that are open ([`open`]). A row is late if the session that it ends up in, all rows of the epoch taken
+//! together, ends at or before the watermark.
 mod local;
 mod merge;
 mod open;

@@ -12,7 +12,8 @@ use crate::{
     operators::{Delta, Operator, Output, Time, aggregate::merger::Merger},
 };
 
-/// Sends the sessions of each epoch on; keeps nothing. What is late only the final phase knows, which has the other sessions.
+/// Sends the sessions of each epoch on; keeps nothing. What is late only the final phase knows, which has the other
+/// sessions.
 pub(in crate::operators::aggregate) struct PartialSessions {
     merger: Merger,
     source: Source,

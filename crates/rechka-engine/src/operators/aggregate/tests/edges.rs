@@ -407,3 +407,39 @@ fn a_change_that_was_never_written_is_refused() {
         }
     }
 }
+
+#[test]
+fn an_aggregate_without_functions_makes_rows_distinct() {
+    for (groups, emit) in [
+        (Groups::Keys, Emit::Update),
+        (
+            Groups::Windows {
+                time: Some(0),
+                window: hop(10, 10),
+            },
+            Emit::Append,
+        ),
+    ] {
+        let query = Query {
+            groups,
+            emit,
+            columns: Vec::new(),
+            ..counting(hop(1, 1))
+        };
+        let mut first = Running::new(query.partial());
+        let mut last = Running::new(query.last());
+        let batch = rows(TimeUnit::Microsecond, &[row(1, "a", 1), row(2, "b", 1), row(3, "a", 2)]);
+        for watermark in [0, 99] {
+            let exchanged = first.epoch(std::slice::from_ref(&batch), end_at(0)).rows;
+            let out = last.epoch(&exchanged, end_at(watermark));
+            last.between(Between::Restart, query.last());
+            let keys: Vec<_> = text(&out.rows).into_iter().map(|row| row[0].clone()).collect();
+            let expected = if watermark == 0 && emit == Emit::Append {
+                vec![]
+            } else {
+                vec!["a", "b"]
+            };
+            assert_eq!(keys, expected, "{groups:?}");
+        }
+    }
+}

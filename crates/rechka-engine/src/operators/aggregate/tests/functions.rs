@@ -157,7 +157,8 @@ fn every_function_gives_what_it_gives_over_all_rows_at_once() {
                             let expected = expected(&column, &all, &row[0]);
                             assert!(
                                 is_like(udaf.name(), &expected, &row[3]),
-                                "{call} in epochs of {size} over {window:?}, exchange {exchange}, key {}: {} instead of {expected}",
+                                "{call} in epochs of {size} over {window:?}, exchange {exchange}, key {}: {} instead of \
+                                 {expected}",
                                 row[0],
                                 row[3]
                             );

@@ -79,7 +79,10 @@ proptest! {
     }
 
     #[test]
-    fn partial_then_final_writes_what_single_writes(window in proptest::option::of(any_window()), epochs in any_epochs()) {
+    fn partial_then_final_writes_what_single_writes(
+        window in proptest::option::of(any_window()),
+        epochs in any_epochs(),
+    ) {
         let query = changing(window, Emit::Update);
         let mut partials = [Running::new(query.partial()), Running::new(query.partial())];
         let mut last = Running::new(query.last());

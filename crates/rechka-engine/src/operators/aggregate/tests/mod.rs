@@ -113,7 +113,8 @@ pub(super) fn sum() -> AggregateColumn {
     function(sum_udaf(), vec![column("number")], |builder| builder)
 }
 
-/// `count(*)`, `sum(number)`, `max(number)`, `avg(number)`, `count(DISTINCT number)`, `array_agg(number ORDER BY number)`.
+/// `count(*)`, `sum(number)`, `max(number)`, `avg(number)`, `count(DISTINCT number)`, `array_agg(number ORDER BY
+/// number)`.
 pub(super) fn functions() -> Vec<AggregateColumn> {
     let by_number = vec![PhysicalSortExpr {
         expr: column("number"),

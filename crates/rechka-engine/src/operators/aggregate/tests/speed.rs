@@ -87,7 +87,8 @@ fn measure(name: &str, window: Window, columns: Vec<AggregateColumn>, batches: V
     }
     let nanos = (cpu() - since).as_nanos() as f64 / (batches.len() * BATCH) as f64;
     println!(
-        "{name}, {per_epoch} batches an epoch: {nanos:.1} ns an event, {rows} rows, {late} late, state {bytes} bytes, {delta} rows of deltas"
+        "{name}, {per_epoch} batches an epoch: {nanos:.1} ns an event, {rows} rows, {late} late, \
+         {bytes} bytes of state, {delta} rows of deltas"
     );
 }
 
