@@ -1,7 +1,10 @@
 //! Groups whose results are written whenever they change, with or without windows.
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+};
 use rechka_sql::plan::Emit;
 
 use super::{
@@ -117,13 +120,21 @@ impl Totals {
             .put(totals, numbers.into_iter().map(|number| number as u32).collect())
     }
 
-    /// Adds to the totals, and gives the new ones.
+    /// Adds to the totals, and gives those that changed.
     fn add(&mut self, change: RecordBatch, merger: &Merger) -> Result<RecordBatch> {
         let (keys, states) = change.columns().split_at(merger.layout().keys.fields().len());
         let count = change.num_rows();
         let mut numbers = Vec::new();
         let known = self.keys.len();
         self.keys.intern(keys, count, &mut numbers)?;
+        if states.is_empty() {
+            // Without functions a group never changes: it is new, or it is not.
+            let is_new: BooleanArray = numbers.iter().map(|number| Some(*number >= known)).collect();
+            let new = filter_record_batch(&change, &is_new)?;
+            self.store
+                .put(new.clone(), (known as u32..self.keys.len() as u32).collect())?;
+            return Ok(new);
+        }
         // What is known already, and where in the change it stands.
         let (places, old): (Vec<usize>, Vec<u32>) = numbers
             .iter()
@@ -159,7 +170,7 @@ impl Operator for Keyed {
             self.groups.touch()?;
         }
         let changes = self.changes()?;
-        let changed = !changes.is_empty();
+        let mut changed = false;
         for (window, runs) in changes {
             let change = match &runs[..] {
                 [run] => run.clone(),
@@ -170,6 +181,10 @@ impl Operator for Keyed {
                 Entry::Vacant(empty) => empty.insert(Totals::new(&self.merger)?),
             };
             let totals = totals.add(change, &self.merger)?;
+            if totals.num_rows() == 0 {
+                continue;
+            }
+            changed = true;
             self.deltas.push(self.delta(window, &totals)?);
             if !self.complete {
                 out.rows.push(rows(&mut self.merger, window, totals)?);
