@@ -14,7 +14,7 @@
 //! | `/v1/sessions/{id}/events` | partials and finals as server-sent events |
 //! | `/views` | the page of views: a table and a plot, live |
 //! | `/v1/views` | views of streaming SQL, with their columns |
-//! | `/v1/views/{name}?key=&limit=` | rows of a view; `?column=value` for those with that value |
+//! | `/v1/views/{name}?key=&limit=` | rows of a view, as JSON or Arrow; `?column=value` for those with that value |
 //! | `/v1/views/{name}/changes` | a snapshot and then every change of it, as server-sent events or over WebSocket |
 //! | `/healthz`, `/readyz`, `/metrics` | whether it lives, whether it can work, what it counts (Prometheus) |
 //!

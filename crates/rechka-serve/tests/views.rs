@@ -5,7 +5,11 @@ mod common;
 
 use std::{path::Path, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::{
+    array::AsArray,
+    datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
+    ipc::reader::StreamReader,
+};
 use browser::{Browser, Options};
 use common::*;
 use futures_util::{SinkExt, StreamExt};
@@ -191,6 +195,40 @@ async fn wrong_questions_are_answered_with_what_may_be_asked() {
         .headers_mut()
         .insert("origin", "http://evil.example".parse().unwrap());
     assert!(connect_async(request).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_accepts_arrow_gets_the_same_rows_as_arrow() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::start(directory.path(), vec![users()]).await;
+    bench.epoch(
+        "users",
+        &[user(7, 3, "Ulm"), user(8, 5, "Bonn"), user(9, 5, "Bonn")],
+        &[],
+    );
+    let accept = "Accept: application/json;q=0.1, application/vnd.apache.arrow.stream\r\n";
+    let (status, headers, body) = bench.served.get_with("/v1/views/users?limit=2", accept).await;
+    assert_eq!(
+        (status, headers["content-type"].as_str()),
+        (200, "application/vnd.apache.arrow.stream")
+    );
+    assert_eq!(headers["rechka-more"], "true");
+    let reader = StreamReader::try_new(body.as_slice(), None).unwrap();
+    assert_eq!(reader.schema(), users().schema);
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    let ids = batches[0].column(0).as_primitive::<Int64Type>().values().to_vec();
+    let cities: Vec<_> = batches[0]
+        .column(2)
+        .as_string::<i32>()
+        .iter()
+        .map(Option::unwrap)
+        .collect();
+    assert_eq!((batches.len(), ids, cities), (1, vec![7, 8], vec!["Ulm", "Bonn"]));
+    let (status, _, body) = bench.served.get_with("/v1/views/users?key=1", accept).await;
+    assert_eq!(
+        (status, StreamReader::try_new(body.as_slice(), None).unwrap().count()),
+        (200, 0)
+    );
 }
 
 /// A stream of server-sent events.

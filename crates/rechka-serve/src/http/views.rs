@@ -1,12 +1,16 @@
 //! Views: what there is, rows, and what changes in them.
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::{
+    datatypes::{DataType, TimeUnit},
+    error::ArrowError,
+    ipc::writer::StreamWriter,
+};
 use axum::{
     Extension,
     body::Body,
     extract::{Path, Query, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -14,7 +18,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use rechka_store::{Filter, Found, Position, Row, StoreError, View};
+use rechka_store::{Filter, Position, Row, StoreError, View};
 use serde::Serialize;
 
 use super::{Problem, json_response};
@@ -32,6 +36,8 @@ const PIECE: usize = 256;
 const LARGEST_MESSAGE: usize = 16 * 1024;
 /// How long a browser waits before it connects again.
 const RETRY: Duration = Duration::from_secs(2);
+/// The media type of an Arrow IPC stream, as registered with IANA.
+const ARROW: &str = "application/vnd.apache.arrow.stream";
 /// Says that there are more rows than were asked for.
 const MORE: &str = "rechka-more";
 
@@ -156,36 +162,51 @@ impl Question {
     }
 }
 
-/// Rows of a view: those of a key, or with given values in some columns.
+/// Rows of a view: those of a key, or with given values in some columns. As JSON, or as Arrow for who accepts that.
 pub(crate) async fn rows(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Query(parameters): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let view = shared.views.get(&name)?;
     let question = Question::parse(&view, &parameters, shared.config.limits.view_rows)?;
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok());
+    let arrow = accepted
+        .flat_map(|accept| accept.split([',', ';']))
+        .any(|kind| kind.trim() == ARROW);
     // Looking through many rows takes its time.
-    let found = shared
-        .library
-        .read(move |_| Ok(view.scan(&question.filter, question.limit)))
-        .await??;
-    Ok(answer(found))
+    let answer = move || {
+        let found = view.scan(&question.filter, question.limit)?;
+        let mut answer = if arrow {
+            arrow_stream(&view, &found.rows)?
+        } else {
+            json_array(found.rows)
+        };
+        if found.more {
+            answer.headers_mut().insert(MORE, HeaderValue::from_static("true"));
+        }
+        Ok::<_, Problem>(answer)
+    };
+    shared.library.read(move |_| Ok(answer())).await?
 }
 
-fn answer(found: Found) -> Response {
-    let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json"),
-    );
-    if found.more {
-        headers.insert(MORE, header::HeaderValue::from_static("true"));
+fn arrow_stream(view: &View, rows: &[Row]) -> Result<Response, Problem> {
+    let failed = |error: ArrowError| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "arrow", error.to_string());
+    let mut stream = StreamWriter::try_new(Vec::new(), &view.relation().schema).map_err(failed)?;
+    for batch in view.batches(rows)? {
+        stream.write(&batch).map_err(failed)?;
     }
-    (
-        headers,
-        Body::from_stream(stream::iter(array(found.rows).map(Ok::<_, Infallible>))),
-    )
-        .into_response()
+    let bytes = stream.into_inner().map_err(failed)?;
+    Ok(([(header::CONTENT_TYPE, ARROW)], bytes).into_response())
+}
+
+fn json_array(rows: Vec<Row>) -> Response {
+    let body = Body::from_stream(stream::iter(array(rows).map(Ok::<_, Infallible>)));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// An array of JSON, piece by piece.

@@ -33,6 +33,12 @@ impl Columns {
         if relation.format != Format::Json {
             return refuse("its records are not JSON");
         }
+        if relation.file.is_some() {
+            return refuse("it is read from a file, and has no topic");
+        }
+        if !relation.metadata.is_empty() {
+            return refuse("some of its columns are not in the values of its records");
+        }
         let fields = relation.schema.fields();
         if relation.key.iter().any(|&column| column >= fields.len()) {
             return refuse("its key names a column that it has not");

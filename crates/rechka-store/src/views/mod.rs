@@ -16,10 +16,12 @@
 //! | `object` | some columns of a row, without reading the others |
 //! | `columns` | names, types and key of a view |
 //! | `filter` | which rows are wanted |
+//! | `batches` | rows as Arrow |
 //! | `row` | a row, and what became of it |
 //! | `partition` | when what was read may be shown (a pure state machine) |
 //! | `table` | rows, history and subscribers of one view |
 //! | `follower` | the thread that reads a view's topic |
+mod batches;
 mod columns;
 mod filter;
 mod follower;

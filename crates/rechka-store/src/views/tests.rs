@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::{
+    array::AsArray,
+    datatypes::{DataType, Field, Int64Type, Schema},
+};
 use proptest::prelude::*;
 use rechka_formats::Format;
 use rechka_log::{Append, BatchBuilder, Cleanup, Log, Offset, SqliteLog, TopicPartition, TopicSpec};
@@ -156,6 +159,34 @@ fn the_last_row_of_a_key_counts_and_rows_come_by_key() {
         (statistics.rows, statistics.lag, statistics.offsets),
         (3, 0, vec![6, 1])
     );
+}
+
+#[test]
+fn rows_become_arrow_all_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::new(directory.path(), 1);
+    let rows: Vec<_> = (0..10_000).map(|account| row("a", account, 2)).collect();
+    bench.epoch(0, &rows);
+    let found = bench.view.scan(&Filter::default(), 20_000).unwrap().rows;
+    let batches = bench.view.batches(&found).unwrap();
+    assert_eq!(
+        batches.iter().map(|batch| batch.num_rows()).collect::<Vec<_>>(),
+        [8192, 1808]
+    );
+    assert_eq!(
+        batches[1]
+            .column_by_name("account")
+            .unwrap()
+            .as_primitive::<Int64Type>()
+            .value(0),
+        8192
+    );
+    assert!(bench.view.batches(&[]).unwrap().is_empty());
+    let (key, _) = row("a", 7, 0);
+    bench.epoch(0, &[(key, Some(json!({"bank": "a", "account": 7, "amount": "much"})))]);
+    let found = bench.view.scan(&Filter::default(), 20_000).unwrap().rows;
+    let error = bench.view.batches(&found).unwrap_err().to_string();
+    assert!(error.contains("\"account\":7") && error.contains("amount"), "{error}");
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow::array::RecordBatch;
 use rechka_log::{Batch, Log, Offset, Partition, TopicPartition};
 use rechka_sql::Relation;
 
 use super::{
+    batches::batches,
     columns::Columns,
     filter::Filter,
     object::members,
@@ -140,6 +142,13 @@ impl View {
         let more = rows.len() > limit;
         rows.truncate(limit);
         Ok(Found { rows, more })
+    }
+
+    /// Rows of this view as Arrow, with the columns of its relation; without rows: no batches.
+    ///
+    /// Fails with [`StoreError::Value`] when a row has a value that is not of its column's type.
+    pub fn batches(&self, rows: &[Row]) -> Result<Vec<RecordBatch>> {
+        batches(&self.relation, rows)
     }
 
     /// The rows of a filter, and then what changes in them; `after`: only what changed since then, if that is still known.
