@@ -48,6 +48,8 @@ export function plotOf(view) {
   const isName = (name) => kind[name] === "text" || /(^|_)id$/.test(name);
   const measures = names.filter((name) => kind[name] === "number" && !isKey(name) && !isName(name));
   if (!measures.length) return null;
+  // What the view is named after comes first.
+  measures.sort((a, b) => view.name.includes(b) - view.name.includes(a));
   const times = ["window_start", "window_end", ...view.key];
   const time = times.find((name) => kind[name] === "time") ?? null;
   const keys = view.key.filter((name) => kind[name] !== "time");

@@ -157,7 +157,6 @@ function follow() {
         if (type === "update") mine.fresh.add(key);
       }
     }
-    document.body.dataset.live = mine.view.name;
     mine.timer ??= setTimeout(() => {
       mine.timer = null;
       draw();
