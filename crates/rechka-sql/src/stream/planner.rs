@@ -115,7 +115,9 @@ fn refusal(plan: &LogicalPlan) -> String {
              the first"
                 .to_owned()
         }
-        LogicalPlan::Subquery(_) => "a lateral subquery can't be streamed: write it as a JOIN".to_owned(),
+        LogicalPlan::Subquery(_) => "a subquery in FROM that uses columns from beside it can't be streamed: write it as a JOIN, and UNNEST a list in the \
+             SELECT (SELECT user, unnest(tags) AS tag FROM clicks)"
+                .to_owned(),
         other => format!("{} can't be streamed: run it once with `rechka sql --batch`", other.display()),
     }
 }

@@ -308,3 +308,11 @@ fn nothing_to_read() {
     refuses("SELECT price FROM bid WHERE false", &["no stream"]);
     refuses("SELECT * FROM (VALUES (1), (2)) AS t", &["VALUES"]);
 }
+
+#[test]
+fn a_lateral_subquery() {
+    refuses(
+        "SELECT c.user, t.tag FROM clicks c CROSS JOIN UNNEST(c.tags) AS t(tag)",
+        &["JOIN", "SELECT user, unnest"],
+    );
+}
