@@ -34,6 +34,12 @@ pub enum EngineError {
     Panicked,
 }
 
+impl From<rechka_formats::FormatError> for EngineError {
+    fn from(error: rechka_formats::FormatError) -> Self {
+        EngineError::Query(error.to_string())
+    }
+}
+
 impl From<datafusion::error::DataFusionError> for EngineError {
     fn from(error: datafusion::error::DataFusionError) -> Self {
         EngineError::Query(error.to_string())

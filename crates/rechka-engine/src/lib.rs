@@ -1,13 +1,23 @@
 //! Tasks over the log.
 //!
-//! A [`Task`] is a loop over epochs: it reads records as a member of a consumer group, hands them to an [`Operator`], and
-//! commits what the operator made of them, its state and the offsets in one transaction. [`Recogniser`] is the operator
+//! A [`Task`] is a loop over epochs: it reads records as a member of a consumer group, hands them to a [`Processor`], and
+//! commits what the processor made of them, its state and the offsets in one transaction. [`Recogniser`] is the processor
 //! that turns audio into transcripts, with a thread of its own.
 mod error;
+mod failpoint;
 pub mod operators;
+mod processor;
 mod recogniser;
+mod running;
+mod stage;
+mod statistics;
 mod task;
 
 pub use error::{EngineError, Result};
+pub use failpoint::{Failpoint, Step};
+pub use processor::{Delivery, Outcome, Processor};
 pub use recogniser::{Config, Metrics, Model, NewDetector, Recogniser, STATE};
-pub use task::{Operator, Task};
+pub use running::{Reading, RunOptions, RunningQuery, run};
+pub use stage::NewOperator;
+pub use statistics::{Statistics, TaskStatistics};
+pub use task::{Settings, Task};

@@ -5,7 +5,7 @@
 //!                             └─ not committed: forget all, read again from the last committed epoch
 //! ```
 //!
-//! What an operator knows is always what it restored plus what it read since. So after an epoch that was not committed, and
+//! What a processor knows is always what it restored plus what it read since. So after an epoch that was not committed, and
 //! after a crash, the same steps follow: restore, read on.
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,76 +18,85 @@ use std::{
 };
 
 use rechka_log::{
-    Append, CommitError, Epoch, Event, Fetched, Log, LogError, Member, Membership, Offset, Partition, TopicPartition,
+    CommitError, Epoch, Event, Fetched, Log, LogError, Member, Membership, Offset, Partition, TopicPartition,
 };
 
-use crate::{EngineError, Result};
+use crate::{
+    EngineError, Result,
+    failpoint::{Failpoint, Step},
+    processor::{Delivery, Outcome, Processor},
+};
 
-/// How long an idle task waits for records before it looks whether it should stop.
+/// How long an idle task waits for records at most before it looks whether it should stop.
 const WAIT: Duration = Duration::from_millis(100);
-/// An epoch without output lasts at most this long.
-const LONGEST_EPOCH: Duration = Duration::from_secs(1);
-/// Batches read before an operator works.
+/// How long it waits at least, however short its epochs are.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// Batches read before a processor works.
 const MOST_BATCHES: usize = 64;
 /// The pause after an epoch that the log could not commit.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A stateful operator under a [`Task`]. The same records give the same output, whatever the epochs.
-pub trait Operator: Send {
-    /// Takes a partition: restores what the last committed epoch left, where `offset` is the next record to come.
-    fn assigned(&mut self, partition: Partition, offset: Offset) -> Result<()>;
-    /// Forgets a partition.
-    fn revoked(&mut self, partition: Partition);
-    /// Takes records. Each comes once, in order.
-    fn push(&mut self, fetched: &Fetched) -> Result<()>;
-    /// Works on what was pushed; true when there is more to do at once.
-    fn work(&mut self) -> Result<bool>;
-    /// What this epoch writes besides its offsets: output and changes of state.
-    fn output(&mut self) -> Result<Vec<Append>>;
-    /// Whether [`Operator::output`] has something that others wait for.
-    fn is_urgent(&self) -> bool;
-    /// The epoch with the last [`Operator::output`] is durable.
-    fn committed(&mut self);
-    /// Whether so much output waits that it should be committed before more is read.
-    fn is_full(&self) -> bool;
-    /// Whether the operator has enough to do with a partition's records for now.
-    fn is_congested(&self, partition: Partition) -> bool;
-    /// The log could not do something; the task tries again.
-    fn failed(&mut self, error: &LogError);
+/// What a task reads, and how it commits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The consumer group.
+    pub group: Arc<str>,
+    /// What the group reads. The same partition number of all topics goes to the same task; all have as many partitions.
+    pub topics: Vec<Arc<str>>,
+    /// An epoch is committed after this time, or earlier when its output is urgent or large.
+    pub epoch: Duration,
+    /// What a crash may do to the output.
+    pub delivery: Delivery,
+    /// Where to stop reading, for the partitions that are named.
+    pub ends: Arc<BTreeMap<TopicPartition, Offset>>,
+    /// Where tests interrupt the task.
+    pub failpoint: Failpoint,
 }
 
-/// Runs an operator over the partitions of one topic that a consumer group gives it.
-pub struct Task<O> {
+impl Settings {
+    /// Reads one topic for ever, exactly once.
+    pub fn new(group: Arc<str>, topic: Arc<str>, epoch: Duration) -> Self {
+        Settings {
+            group,
+            topics: vec![topic],
+            epoch,
+            delivery: Delivery::ExactlyOnce,
+            ends: Arc::default(),
+            failpoint: Failpoint::default(),
+        }
+    }
+}
+
+/// Runs a processor over the partitions that a consumer group gives it.
+pub struct Task<P> {
     log: Arc<dyn Log>,
-    group: Arc<str>,
-    topic: Arc<str>,
-    operator: O,
+    settings: Settings,
+    processor: P,
     member: Box<dyn Member>,
-    /// The partitions that are ours, and the next offset of each that the operator has restored.
-    assigned: BTreeMap<Partition, Option<Offset>>,
-    paused: BTreeSet<Partition>,
+    /// The partitions that are ours, and the next offset of each topic that the processor has restored.
+    assigned: BTreeMap<Partition, Option<Vec<Offset>>>,
+    congested: BTreeSet<Partition>,
     /// Whether anything was pushed since the last commit.
     pushed: bool,
-    /// Whether an epoch was refused, so that what the operator knows is not what is committed.
+    /// Whether an epoch was refused, so that what the processor knows is not what is committed.
     fenced: bool,
     last_commit: Instant,
 }
 
-impl<O: Operator> Task<O> {
-    /// Joins `group` to read `topic`.
-    pub fn new(log: Arc<dyn Log>, group: Arc<str>, topic: Arc<str>, operator: O) -> Result<Self> {
+impl<P: Processor> Task<P> {
+    /// Joins the group.
+    pub fn new(log: Arc<dyn Log>, settings: Settings, processor: P) -> Result<Self> {
         let membership = Membership {
-            group: group.clone(),
-            topics: vec![topic.clone()],
+            group: settings.group.clone(),
+            topics: settings.topics.clone(),
         };
         Ok(Task {
             member: log.join(membership)?,
             log,
-            group,
-            topic,
-            operator,
+            settings,
+            processor,
             assigned: BTreeMap::new(),
-            paused: BTreeSet::new(),
+            congested: BTreeSet::new(),
             pushed: false,
             fenced: false,
             last_commit: Instant::now(),
@@ -112,8 +121,9 @@ impl<O: Operator> Task<O> {
         if self.fenced {
             self.rewind()?;
         }
-        let more = self.operator.work()?;
-        if self.operator.is_urgent() || self.last_commit.elapsed() >= LONGEST_EPOCH {
+        let more = self.processor.work()?;
+        let due = self.last_commit.elapsed() >= self.settings.epoch;
+        if due || self.processor.is_urgent() || self.processor.is_full() {
             self.commit()?;
         }
         self.push_back()?;
@@ -122,21 +132,21 @@ impl<O: Operator> Task<O> {
 
     /// Reads what is there; with nothing else to do, waits for it.
     fn read(&mut self, busy: bool) -> Result<()> {
-        let mut wait = if busy || self.fenced { Duration::ZERO } else { WAIT };
+        let mut wait = match busy || self.fenced {
+            true => Duration::ZERO,
+            // Not longer than to the end of the epoch, if one has begun.
+            false if self.pushed => self.settings.epoch.saturating_sub(self.last_commit.elapsed()).min(WAIT),
+            false => self.settings.epoch.clamp(SHORTEST_WAIT, WAIT),
+        };
         for _ in 0..MOST_BATCHES {
             match self.member.poll(wait)? {
                 Event::Batch(fetched) => {
                     let partition = fetched.from.partition;
-                    // What is not restored yet is sought back to when it is.
-                    if let Some(Some(next)) = self.assigned.get_mut(&partition) {
-                        self.operator.push(&fetched)?;
-                        *next = fetched.next_offset();
-                        self.pushed = true;
-                    }
-                    if self.operator.is_full() {
+                    self.push(fetched)?;
+                    if self.processor.is_full() {
                         return Ok(());
                     }
-                    if self.operator.is_congested(partition) {
+                    if self.processor.is_congested(partition) {
                         return self.push_back();
                     }
                 }
@@ -151,11 +161,40 @@ impl<O: Operator> Task<O> {
                     partitions.into_iter().for_each(|partition| self.forget(partition));
                     return committed;
                 }
-                Event::CaughtUp => return Ok(()),
+                Event::CaughtUp => {
+                    self.processor.caught_up();
+                    return Ok(());
+                }
             }
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+
+    /// Gives the processor what was read, up to where reading is to stop.
+    fn push(&mut self, mut fetched: Fetched) -> Result<()> {
+        let from = fetched.from.clone();
+        // What is not restored yet is sought back to when it is.
+        let Some(Some(next)) = self.assigned.get_mut(&from.partition) else {
+            return Ok(());
+        };
+        let Some(topic) = self.settings.topics.iter().position(|topic| *topic == from.topic) else {
+            return Ok(());
+        };
+        let end = self.settings.ends.get(&from).copied().unwrap_or(Offset::MAX);
+        if fetched.next_offset() >= end {
+            self.member.pause(std::slice::from_ref(&from))?;
+            let most = usize::try_from(end.saturating_sub(fetched.base_offset)).unwrap_or(usize::MAX);
+            fetched.batch = fetched.batch.slice(0..most);
+            if fetched.batch.is_empty() {
+                return Ok(());
+            }
+        }
+        self.settings.failpoint.reach(Step::Push)?;
+        self.processor.push(&fetched)?;
+        next[topic] = fetched.next_offset();
+        self.pushed = true;
+        self.settings.failpoint.reach(Step::Pushed)
     }
 
     /// Commits the epoch with the place of every partition, so that it is refused whole when one of them is lost.
@@ -163,40 +202,69 @@ impl<O: Operator> Task<O> {
         if self.fenced {
             return Ok(()); // Nothing since the refused epoch may be written.
         }
+        let outcome = self.processor.output()?;
         self.last_commit = Instant::now();
-        let appends = self.operator.output()?;
-        if appends.is_empty() && !self.pushed {
-            return Ok(());
+        if outcome.output.is_empty() && outcome.state.is_empty() && !self.pushed {
+            return self.processor.committed();
         }
-        let places = self
-            .assigned
-            .iter()
-            .filter_map(|(partition, next)| Some((*partition, (*next)?)));
-        let offsets = places
-            .map(|(partition, next)| (self.partition(partition), next))
-            .collect();
-        match self.member.commit(Epoch { offsets, appends }) {
+        match self.write(outcome) {
             Ok(()) => {
+                self.settings.failpoint.reach(Step::Committed)?;
                 self.pushed = false;
-                self.operator.committed();
-                Ok(())
+                self.processor.committed()
             }
-            Err(CommitError::Fenced(partition)) => {
+            Err(NotWritten::Fenced(partition)) => {
                 tracing::warn!(partition, "another member has this partition now");
                 self.forget(partition);
                 self.fenced = true;
                 Ok(())
             }
-            Err(CommitError::Log(error)) => Err(error.into()),
+            Err(NotWritten::Failed(error)) => Err(error),
         }
+    }
+
+    /// Writes what an epoch made, in the order that the delivery level asks for.
+    fn write(&mut self, Outcome { output, state }: Outcome) -> std::result::Result<(), NotWritten> {
+        self.settings.failpoint.reach(Step::Commit)?;
+        let mut epoch = Epoch {
+            offsets: self.offsets(),
+            appends: state,
+        };
+        match self.settings.delivery {
+            Delivery::ExactlyOnce => {
+                epoch.appends.extend(output);
+                Ok(self.member.commit(epoch)?)
+            }
+            Delivery::AtLeastOnce => {
+                self.log.append(output)?.wait()?;
+                self.settings.failpoint.reach(Step::HalfCommitted)?;
+                Ok(self.member.commit(epoch)?)
+            }
+            Delivery::AtMostOnce => {
+                self.member.commit(epoch)?;
+                self.settings.failpoint.reach(Step::HalfCommitted)?;
+                self.log.append(output)?.wait()?;
+                Ok(())
+            }
+        }
+    }
+
+    fn offsets(&self) -> Vec<(TopicPartition, Offset)> {
+        let mut offsets = Vec::new();
+        for (partition, next) in &self.assigned {
+            for (topic, next) in self.settings.topics.iter().zip(next.iter().flatten()) {
+                offsets.push((TopicPartition::new(topic.clone(), *partition), *next));
+            }
+        }
+        offsets
     }
 
     /// After an error of the log: waits, and goes back to the last committed epoch, until that succeeds.
     fn recover(&mut self, mut error: LogError, stop: &AtomicBool) -> Result<()> {
         loop {
             tracing::error!(%error, "the log failed; trying again from the last committed epoch");
-            self.operator.failed(&error);
-            // Nothing of what the operator made since then may be committed, should the task stop here.
+            self.processor.failed(&error);
+            // Nothing of what the processor made since then may be committed, should the task stop here.
             self.fenced = true;
             let since = Instant::now();
             while since.elapsed() < RETRY {
@@ -216,7 +284,7 @@ impl<O: Operator> Task<O> {
     fn rewind(&mut self) -> Result<()> {
         for (partition, next) in &mut self.assigned {
             *next = None;
-            self.operator.revoked(*partition);
+            self.processor.revoked(*partition);
         }
         self.restore()?;
         self.pushed = false;
@@ -233,43 +301,80 @@ impl<O: Operator> Task<O> {
             .map(|(partition, _)| *partition)
             .collect();
         for partition in missing {
-            let offset = self.committed_offset(partition)?;
-            self.member.seek(&self.partition(partition), offset)?;
-            self.operator.assigned(partition, offset)?;
-            self.assigned.insert(partition, Some(offset));
+            let mut next = Vec::with_capacity(self.settings.topics.len());
+            for name in self.partitions(partition) {
+                let offset = self.committed_offset(&name)?;
+                self.member.seek(&name, offset)?;
+                if !self.congested.contains(&partition) {
+                    self.member.resume(std::slice::from_ref(&name))?;
+                }
+                next.push(offset);
+            }
+            self.processor.assigned(partition, &next)?;
+            self.assigned.insert(partition, Some(next));
         }
         Ok(())
     }
 
     fn forget(&mut self, partition: Partition) {
         self.assigned.remove(&partition);
-        self.paused.remove(&partition);
-        self.operator.revoked(partition);
+        self.congested.remove(&partition);
+        self.processor.revoked(partition);
     }
 
-    /// Stops reading partitions that the operator has enough of, and goes on with the others.
+    /// Stops reading partitions that the processor has enough of, and goes on with the others.
     fn push_back(&mut self) -> Result<()> {
         for partition in self.assigned.keys().copied().collect::<Vec<_>>() {
-            let congested = self.operator.is_congested(partition);
-            if congested && self.paused.insert(partition) {
-                self.member.pause(&[self.partition(partition)])?;
-            } else if !congested && self.paused.remove(&partition) {
-                self.member.resume(&[self.partition(partition)])?;
+            let congested = self.processor.is_congested(partition);
+            if congested && self.congested.insert(partition) {
+                self.member.pause(&self.partitions(partition))?;
+            } else if !congested && self.congested.remove(&partition) {
+                self.member.resume(&self.partitions(partition))?;
             }
         }
         Ok(())
     }
 
-    fn committed_offset(&self, partition: Partition) -> Result<Offset> {
-        let partition = self.partition(partition);
-        let start = self.log.offsets(&partition)?.start;
+    fn committed_offset(&self, partition: &TopicPartition) -> Result<Offset> {
+        let start = self.log.offsets(partition)?.start;
         Ok(self
             .log
-            .committed(&self.group, &partition)?
+            .committed(&self.settings.group, partition)?
             .map_or(start, |offset| offset.max(start)))
     }
 
-    fn partition(&self, partition: Partition) -> TopicPartition {
-        TopicPartition::new(self.topic.clone(), partition)
+    /// The partitions of this number, one of each topic.
+    fn partitions(&self, partition: Partition) -> Vec<TopicPartition> {
+        let topics = self.settings.topics.iter();
+        topics
+            .map(|topic| TopicPartition::new(topic.clone(), partition))
+            .collect()
+    }
+}
+
+/// Why an epoch is not written.
+enum NotWritten {
+    Fenced(Partition),
+    Failed(EngineError),
+}
+
+impl From<CommitError> for NotWritten {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Fenced(partition) => NotWritten::Fenced(partition),
+            CommitError::Log(error) => NotWritten::Failed(error.into()),
+        }
+    }
+}
+
+impl From<LogError> for NotWritten {
+    fn from(error: LogError) -> Self {
+        NotWritten::Failed(error.into())
+    }
+}
+
+impl From<EngineError> for NotWritten {
+    fn from(error: EngineError) -> Self {
+        NotWritten::Failed(error)
     }
 }

@@ -27,6 +27,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rechka_log::Log;
@@ -36,8 +37,11 @@ pub use metrics::Metrics;
 pub use model::Model;
 pub use stored::STATE;
 
-use crate::{EngineError, Result, Task};
+use crate::{EngineError, Result, Settings, Task};
 use operator::Recognition;
+
+/// An epoch without output lasts at most this long.
+const LONGEST_EPOCH: Duration = Duration::from_secs(1);
 
 /// A recogniser on a thread of its own. Dropping it stops it.
 pub struct Recogniser {
@@ -54,7 +58,11 @@ impl Recogniser {
         let stop = Arc::new(AtomicBool::new(false));
         let group = config.group.clone();
         let operator = Recognition::new(log.clone(), model, config, metrics.clone());
-        let task = Task::new(log, group, rechka_types::topics::AUDIO.into(), operator)?;
+        let task = Task::new(
+            log,
+            Settings::new(group, rechka_types::topics::AUDIO.into(), LONGEST_EPOCH),
+            operator,
+        )?;
         let (stopped, counted) = (stop.clone(), metrics.clone());
         let work = move || {
             let result = task.run(&stopped);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rechka_log::{Ack, Append, Fetched, Log, LogError, Offset, Partition, RecordRef, TopicPartition};
+use rechka_log::{Ack, Fetched, Log, LogError, Offset, Partition, RecordRef, TopicPartition};
 use rechka_speech::whisper::Request;
 use rechka_types::topics;
 
@@ -18,7 +18,7 @@ use super::{
     stream::Stream,
     transcripts::{partial, transcript},
 };
-use crate::{Operator, Result};
+use crate::{Outcome, Processor, Result};
 
 /// Samples per second.
 const RATE: f64 = 16_000.0;
@@ -371,8 +371,9 @@ impl<M: Model + ?Sized> Recognition<M> {
     }
 }
 
-impl<M: Model + ?Sized> Operator for Recognition<M> {
-    fn assigned(&mut self, partition: Partition, offset: Offset) -> Result<()> {
+impl<M: Model + ?Sized> Processor for Recognition<M> {
+    fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
+        let offset = next.first().copied().unwrap_or_default();
         let stored = stored::load(&*self.log, partition)?;
         self.partitions.insert(partition, Sessions::new(offset, stored));
         Ok(())
@@ -402,7 +403,7 @@ impl<M: Model + ?Sized> Operator for Recognition<M> {
         Ok(more || self.slots().any(|(_, _, slot)| slot.catch_up.is_some()))
     }
 
-    fn output(&mut self) -> Result<Vec<Append>> {
+    fn output(&mut self) -> Result<Outcome> {
         let now = now();
         for (&partition, sessions) in &mut self.partitions {
             for (name, slot) in &mut sessions.open {
@@ -411,14 +412,15 @@ impl<M: Model + ?Sized> Operator for Recognition<M> {
                 }
             }
         }
-        Ok(self.outbox.epoch())
+        let (output, state) = self.outbox.epoch();
+        Ok(Outcome { output, state })
     }
 
     fn is_urgent(&self) -> bool {
         self.outbox.is_urgent()
     }
 
-    fn committed(&mut self) {
+    fn committed(&mut self) -> Result<()> {
         let now = now();
         self.metrics.set_error(None);
         self.metrics.finals.fetch_add(self.finals.len() as u64, Relaxed);
@@ -426,6 +428,7 @@ impl<M: Model + ?Sized> Operator for Recognition<M> {
             self.metrics
                 .latency(Duration::from_millis(u64::try_from(now - timestamp).unwrap_or(0)));
         }
+        Ok(())
     }
 
     fn is_full(&self) -> bool {

@@ -109,12 +109,11 @@ impl Outbox {
         self.transcripts.bytes() + self.dead.bytes() + self.state.bytes() > ENOUGH_BYTES
     }
 
-    /// Takes what the epoch writes.
-    pub fn epoch(&mut self) -> Vec<Append> {
-        let mut appends = appends_to(topics::TRANSCRIPTS, &mut self.transcripts);
-        appends.append(&mut appends_to(&topics::dead(topics::AUDIO), &mut self.dead));
-        appends.append(&mut appends_to(STATE, &mut self.state));
-        appends
+    /// Takes what the epoch writes: output and state.
+    pub fn epoch(&mut self) -> (Vec<Append>, Vec<Append>) {
+        let mut output = appends_to(topics::TRANSCRIPTS, &mut self.transcripts);
+        output.append(&mut appends_to(&topics::dead(topics::AUDIO), &mut self.dead));
+        (output, appends_to(STATE, &mut self.state))
     }
 
     /// Takes what is written at once.

@@ -1,0 +1,77 @@
+//! How a query is run.
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use crate::{Delivery, Failpoint, NewOperator, operators};
+
+/// How far the input is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// Until the query is stopped.
+    #[default]
+    ForEver,
+    /// To where the streams end when the query is started; then everything that waits for time is put out, and the query
+    /// has ended for good.
+    ToTheEnd,
+}
+
+/// How a query is run. The defaults suit a live query.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// What a crash may do to the output.
+    pub delivery: Delivery,
+    /// Length of an epoch: results come so often, each time in one transaction.
+    pub epoch: Duration,
+    /// Threads for each stage, at most; no more than it has partitions.
+    pub parallelism: u32,
+    /// How far the input is read.
+    pub reading: Reading,
+    /// How often in a row, without a committed epoch between, tasks may fail before the query gives up; none: it never does.
+    pub attempts: Option<u32>,
+    /// The pause before a task that failed starts again; doubled with each failure up to 10 s.
+    pub restart_delay: Duration,
+    /// Bytes of changes of a task's state before the whole state is written instead.
+    pub snapshot_bytes: usize,
+    /// The wall clock, in microseconds since 1970.
+    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Makes the operators.
+    pub new_operator: NewOperator,
+    /// Where tests interrupt the tasks.
+    pub failpoint: Failpoint,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            delivery: Delivery::default(),
+            epoch: Duration::from_millis(100),
+            parallelism: thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+            reading: Reading::default(),
+            attempts: None,
+            restart_delay: Duration::from_millis(200),
+            snapshot_bytes: 4 << 20,
+            clock: Arc::new(now),
+            new_operator: Arc::new(operators::build_node),
+            failpoint: Failpoint::default(),
+        }
+    }
+}
+
+impl RunOptions {
+    /// Reads what is stored and ends, as fast as it can; gives up if that fails.
+    pub fn to_the_end() -> Self {
+        RunOptions {
+            reading: Reading::ToTheEnd,
+            attempts: Some(3),
+            ..RunOptions::default()
+        }
+    }
+}
+
+fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+}

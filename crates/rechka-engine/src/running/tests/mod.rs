@@ -1,0 +1,6 @@
+//! Queries over a log, with simple operators of their own.
+mod crashes;
+mod flow;
+mod support;
+mod tables;
+mod totals;

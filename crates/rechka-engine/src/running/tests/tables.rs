@@ -1,0 +1,102 @@
+//! Streams beside tables.
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::{logical_expr::JoinType, physical_expr::expressions::Column};
+use rechka_log::{Append, BatchBuilder, TopicPartition};
+use rechka_sql::{
+    catalog::{Kind, Relation},
+    plan::{Input, Lookup, Node, Operation, Origin, Output, Query, Source, Stage},
+};
+
+use super::support::*;
+use crate::run;
+
+/// `SELECT * FROM events JOIN names ON events.key = names.id`
+fn enriched() -> Query {
+    let names = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        Field::new("name", DataType::Utf8, true),
+    ]));
+    let table = Relation {
+        kind: Kind::Table,
+        key: vec![0],
+        ..relation("names", names.clone(), 2)
+    };
+    let fields = columns()
+        .fields()
+        .iter()
+        .chain(names.fields())
+        .cloned()
+        .collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new(fields));
+    let lookup = Lookup {
+        kind: JoinType::Left,
+        on: vec![(Arc::new(Column::new("key", 0)), Arc::new(Column::new("id", 0)))],
+        filter: None,
+        as_of: None,
+    };
+    Query {
+        name: "enriched".into(),
+        result: relation("named", schema.clone(), 1),
+        stages: vec![Stage {
+            inputs: vec![
+                events(1),
+                Input {
+                    source: Source::Table(Arc::new(table)),
+                    schema: names,
+                    event_time: None,
+                },
+            ],
+            nodes: vec![Node {
+                operation: Operation::Lookup(lookup),
+                from: vec![Origin::Input(0), Origin::Input(1)],
+                schema,
+            }],
+            output: Output::Result,
+        }],
+    }
+}
+
+fn name(log: &TestLog, partition: u32, key: &str, value: &str) {
+    let mut batch = BatchBuilder::new();
+    batch.push(Some(key.as_bytes()), value.as_bytes(), 0, &[]).unwrap();
+    let to = TopicPartition::new("names", partition);
+    let batch = batch.finish();
+    log.log.append(vec![Append { to, batch }]).unwrap().wait().unwrap();
+}
+
+/// The names that events were given.
+fn names(log: &TestLog) -> Vec<String> {
+    let name = |value: String| {
+        let row: serde_json::Value = serde_json::from_str(&value).unwrap();
+        format!("{}: {}", row["value"], row["name"])
+    };
+    log.records("named")
+        .into_iter()
+        .map(|(_, _, value)| name(value))
+        .collect()
+}
+
+#[test]
+fn a_row_finds_the_table_as_it_was_when_the_query_began_and_as_it_is_changed() {
+    let log = TestLog::new();
+    let running = run(log.log.clone(), enriched(), options()).unwrap();
+    running.stop().unwrap();
+    name(&log, 0, r#"{"id":1}"#, r#"{"id":1,"name":"one"}"#);
+    name(&log, 1, "2", r#"{"id":2,"name":"two"}"#);
+    log.append("events", 0, &[event(1, 1, 10), event(2, 1, 20), event(3, 1, 30)], 3);
+    let running = run(log.log.clone(), enriched(), options()).unwrap();
+    wait_until("all rows are there", || names(&log).len() == 3);
+    assert_eq!(names(&log), [r#"10: "one""#, r#"20: "two""#, "30: null"]);
+    // A deletion by an object, one by a bare key, a change; and the query starts again in between.
+    name(&log, 0, r#"{"id":1}"#, "");
+    name(&log, 1, "2", "");
+    name(&log, 0, r#"{"id":3}"#, r#"{"id":3,"name":"three"}"#);
+    running.stop().unwrap();
+    let running = run(log.log.clone(), enriched(), options()).unwrap();
+    log.append("events", 0, &[event(1, 1, 11), event(2, 1, 21), event(3, 1, 31)], 3);
+    wait_until("all rows are there", || names(&log).len() == 6);
+    assert_eq!(names(&log)[3..], ["11: null", "21: null", r#"31: "three""#]);
+    running.stop().unwrap();
+}

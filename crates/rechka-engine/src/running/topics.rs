@@ -1,0 +1,82 @@
+//! The topics of a query.
+use std::{collections::BTreeMap, sync::Arc};
+
+use rechka_log::{Cleanup, Log, LogError, Offset, Partition, TopicPartition, TopicSpec};
+use rechka_sql::{
+    catalog::{Kind, Relation},
+    plan::{Output, Query, Source},
+};
+
+use crate::{
+    Result,
+    stage::{context, late_topic},
+};
+
+/// Makes the topics that are missing. `stages`: the topics of each, and the number of its tasks.
+pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Vec<(Arc<str>, Vec<usize>)>, Partition)]) -> Result<()> {
+    let mut specs = vec![of_relation(&query.result)];
+    for (number, (stage, (_, tasks))) in query.stages.iter().zip(stages).enumerate() {
+        for input in &stage.inputs {
+            match &input.source {
+                Source::Stream(relation) => {
+                    specs.push(of_relation(relation));
+                    let dead = rechka_types::topics::dead(&relation.topic);
+                    specs.push(TopicSpec::new(dead, relation.partitions));
+                }
+                Source::Table(relation) => specs.push(of_relation(relation)),
+                Source::Exchange(_) => {}
+            }
+        }
+        if let Output::Exchange { topic, partitions, .. } = &stage.output {
+            specs.push(TopicSpec::new(topic.clone(), *partitions));
+        }
+        if let Some(state) = context::state(query, number) {
+            specs.push(TopicSpec::new(state, *tasks));
+        }
+    }
+    let most = stages.iter().map(|(_, tasks)| *tasks).max().unwrap_or(1);
+    specs.push(TopicSpec::new(late_topic(&query.name), most));
+    let existing = log.topics()?;
+    let mut existing: BTreeMap<Arc<str>, Partition> =
+        existing.into_iter().map(|spec| (spec.name, spec.partitions)).collect();
+    for spec in specs {
+        match existing.insert(spec.name.clone(), spec.partitions) {
+            None => log.create_topic(&spec)?,
+            Some(partitions) if partitions == spec.partitions => {}
+            Some(partitions) => {
+                let (topic, needed) = (spec.name.to_string(), spec.partitions);
+                let difference = format!(
+                    "it has {partitions} partitions, but the query {:?} needs {needed}",
+                    query.name
+                );
+                return Err(LogError::TopicDiffers { topic, difference }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_relation(relation: &Relation) -> TopicSpec {
+    TopicSpec {
+        cleanup: match relation.kind {
+            Kind::Stream => Cleanup::Delete,
+            Kind::Table | Kind::View => Cleanup::Compact,
+        },
+        ..TopicSpec::new(relation.topic.clone(), relation.partitions)
+    }
+}
+
+/// Where the streams that a query reads end now.
+pub(super) fn ends(log: &dyn Log, query: &Query) -> Result<BTreeMap<TopicPartition, Offset>> {
+    let mut ends = BTreeMap::new();
+    for input in query.stages.iter().flat_map(|stage| &stage.inputs) {
+        if let Source::Stream(relation) = &input.source {
+            for partition in 0..relation.partitions {
+                let name = TopicPartition::new(relation.topic.clone(), partition);
+                let end = log.offsets(&name)?.end;
+                ends.insert(name, end);
+            }
+        }
+    }
+    Ok(ends)
+}

@@ -1,0 +1,135 @@
+//! What all tasks of a stage have in common.
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use rechka_log::{Log, Offset, Partition, TopicPartition};
+use rechka_sql::plan::{Groups, Operation, Output, Query, Source, Stage};
+
+use super::{changelog, dag::NewOperator};
+use crate::{EngineError, Failpoint, Result, statistics::Meter};
+
+/// A stage, ready to run.
+pub(crate) struct StageContext {
+    pub log: Arc<dyn Log>,
+    pub query: Arc<Query>,
+    /// The stage's number in the query.
+    pub number: usize,
+    /// Number of its tasks: one for each partition of its inputs.
+    pub tasks: Partition,
+    /// The topics that it reads as a group, and the inputs that each feeds.
+    pub topics: Vec<(Arc<str>, Vec<usize>)>,
+    /// How many sources speak about the time of each input.
+    pub sources: Vec<usize>,
+    /// The topic of its state, if it has some.
+    pub state: Option<Arc<str>>,
+    /// Whether time passes for it without records.
+    pub processing_time: bool,
+    /// Where its streams end, if they are read to their end and not for ever.
+    pub ends: Option<Arc<BTreeMap<TopicPartition, Offset>>>,
+    pub new_operator: NewOperator,
+    /// Bytes of changes before there is a snapshot.
+    pub snapshot_bytes: usize,
+    /// The wall clock, in microseconds since 1970.
+    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub failpoint: Failpoint,
+    pub meter: Arc<Meter>,
+    /// Set to end the query.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl StageContext {
+    pub fn stage(&self) -> &Stage {
+        &self.query.stages[self.number]
+    }
+
+    /// Where a stream's partition ends, if it is read to its end.
+    pub fn end(&self, topic: usize, partition: Partition) -> Option<Offset> {
+        let name = TopicPartition::new(self.topics[topic].0.clone(), partition);
+        self.ends.as_ref()?.get(&name).copied()
+    }
+}
+
+/// The number of tasks of a stage.
+pub(crate) fn tasks(query: &Query, stage: &Stage) -> Result<Partition> {
+    let mut tasks = None;
+    for input in &stage.inputs {
+        let (name, partitions) = match &input.source {
+            Source::Table(_) => continue,
+            Source::Stream(relation) => (relation.name.to_string(), relation.partitions),
+            Source::Exchange(number) => match query.stages.get(*number).map(|stage| &stage.output) {
+                Some(Output::Exchange { topic, partitions, .. }) => (topic.to_string(), *partitions),
+                _ => return Err(EngineError::Query(format!("stage {number} has no exchange to read"))),
+            },
+        };
+        match tasks {
+            Some((_, partitions_before)) if partitions_before == partitions => {}
+            None => tasks = Some((name, partitions)),
+            Some((before, partitions_before)) => {
+                return Err(EngineError::Query(format!(
+                    "{before:?} has {partitions_before} partitions and {name:?} has {partitions}: a query that reads \
+                     both together needs the same number"
+                )));
+            }
+        }
+    }
+    let no_stream = || EngineError::Query("the query reads no stream, so it would never do anything".into());
+    tasks.map(|(_, partitions)| partitions).ok_or_else(no_stream)
+}
+
+/// How many sources speak about the time of each input of a stage. Tables have no time.
+pub(crate) fn sources(query: &Query, stage: &Stage) -> Result<Vec<usize>> {
+    let sources = stage.inputs.iter().map(|input| match &input.source {
+        Source::Table(_) => Ok(0),
+        Source::Stream(_) => Ok(1),
+        Source::Exchange(from) => Ok(tasks(query, &query.stages[*from])? as usize),
+    });
+    sources.collect()
+}
+
+/// The topics that a stage reads as a group, and the inputs that each feeds.
+pub(crate) fn topics(query: &Query, stage: &Stage) -> Vec<(Arc<str>, Vec<usize>)> {
+    let mut topics: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+    for (number, input) in stage.inputs.iter().enumerate() {
+        let topic = match &input.source {
+            Source::Table(_) => continue,
+            Source::Stream(relation) => relation.topic.clone(),
+            Source::Exchange(from) => match &query.stages[*from].output {
+                Output::Exchange { topic, .. } => topic.clone(),
+                Output::Result => query.result.topic.clone(),
+            },
+        };
+        match topics.iter_mut().find(|(known, _)| *known == topic) {
+            Some((_, inputs)) => inputs.push(number),
+            None => topics.push((topic, vec![number])),
+        }
+    }
+    topics
+}
+
+/// The topic of a stage's state. Stateless operators over declared streams need none: their input tells all.
+pub(crate) fn state(query: &Query, number: usize) -> Option<Arc<str>> {
+    let stage = &query.stages[number];
+    let keeps = |operation: &Operation| {
+        !matches!(
+            operation,
+            Operation::Map { .. } | Operation::AssignWindows { .. } | Operation::Unnest { .. } | Operation::Union
+        )
+    };
+    let stateful = stage.nodes.iter().any(|node| keeps(&node.operation));
+    let exchanges = stage
+        .inputs
+        .iter()
+        .any(|input| matches!(input.source, Source::Exchange(_)));
+    (stateful || exchanges).then(|| changelog::topic(&query.name, number))
+}
+
+/// Whether a stage has windows in processing time.
+pub(crate) fn processing_time(stage: &Stage) -> bool {
+    stage.nodes.iter().any(|node| match &node.operation {
+        Operation::AssignWindows { time, .. } => time.is_none(),
+        Operation::Aggregate(aggregate) => matches!(aggregate.groups, Groups::Windows { time: None, .. }),
+        _ => false,
+    })
+}

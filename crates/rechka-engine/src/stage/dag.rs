@@ -1,0 +1,214 @@
+//! The operators of a stage, wired.
+use std::{collections::VecDeque, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use rechka_sql::plan::{Node, Origin, Source, Stage};
+
+use super::{table, watermark::Watermark};
+use crate::{
+    Result,
+    operators::{Delta, Operator, Output, Time},
+};
+
+/// Makes the operator of a node from the columns of its inputs.
+pub type NewOperator = Arc<dyn Fn(&Node, &[SchemaRef]) -> Result<Box<dyn Operator>> + Send + Sync>;
+
+/// A node's operator, and what is around it.
+struct Place {
+    operator: Box<dyn Operator>,
+    from: Vec<Origin>,
+    consumers: Vec<Consumer>,
+    /// The watermark of its epoch.
+    watermark: i64,
+    /// From its watermark to that of what it puts out.
+    delay: i64,
+}
+
+#[derive(Clone, Copy)]
+enum Consumer {
+    Node { number: usize, port: usize },
+    Output,
+}
+
+/// The operators of one partition of a stage.
+pub(super) struct Dag {
+    nodes: Vec<Place>,
+    inputs: Vec<Vec<Consumer>>,
+    /// Which inputs are tables, which have no time.
+    tables: Vec<bool>,
+    output: Output,
+    /// Memory of the rows in the output.
+    output_bytes: usize,
+}
+
+impl Dag {
+    pub fn new(stage: &Stage, new: &NewOperator) -> Result<Self> {
+        let consumers = |origin: Origin| {
+            let mut consumers = Vec::new();
+            for (number, node) in stage.nodes.iter().enumerate() {
+                let ports = node.from.iter().enumerate();
+                let ports = ports.filter(|(_, from)| **from == origin);
+                consumers.extend(ports.map(|(port, _)| Consumer::Node { number, port }));
+            }
+            let last = match stage.nodes.len() {
+                0 => Origin::Input(0),
+                nodes => Origin::Node(nodes - 1),
+            };
+            if origin == last {
+                consumers.push(Consumer::Output);
+            }
+            consumers
+        };
+        let schema = |origin: &Origin| match origin {
+            Origin::Input(input) => match &stage.inputs[*input] {
+                table if matches!(table.source, Source::Table(_)) => table::schema(table),
+                stream => stream.schema.clone(),
+            },
+            Origin::Node(node) => stage.nodes[*node].schema.clone(),
+        };
+        let place = |(number, node): (usize, &Node)| {
+            let schemas: Vec<SchemaRef> = node.from.iter().map(schema).collect();
+            Ok(Place {
+                operator: new(node, &schemas)?,
+                from: node.from.clone(),
+                consumers: consumers(Origin::Node(number)),
+                watermark: i64::MIN,
+                delay: node.operation.delay(),
+            })
+        };
+        let is_table = |source: &Source| matches!(source, Source::Table(_));
+        Ok(Dag {
+            nodes: stage.nodes.iter().enumerate().map(place).collect::<Result<_>>()?,
+            inputs: (0..stage.inputs.len())
+                .map(|input| consumers(Origin::Input(input)))
+                .collect(),
+            tables: stage.inputs.iter().map(|input| is_table(&input.source)).collect(),
+            output: Output::default(),
+            output_bytes: 0,
+        })
+    }
+
+    /// Brings rows of an input to where they go.
+    pub fn push(&mut self, input: usize, rows: RecordBatch, now: i64) -> Result<()> {
+        let waiting = self.inputs[input].iter().map(|to| (*to, rows.clone())).collect();
+        self.flow(waiting, now)
+    }
+
+    fn flow(&mut self, mut waiting: VecDeque<(Consumer, RecordBatch)>, now: i64) -> Result<()> {
+        while let Some((consumer, rows)) = waiting.pop_front() {
+            if rows.num_rows() == 0 {
+                continue;
+            }
+            let Consumer::Node { number, port } = consumer else {
+                self.output_bytes += rows.get_array_memory_size();
+                self.output.rows.push(rows);
+                continue;
+            };
+            let node = &mut self.nodes[number];
+            let time = Time {
+                watermark: node.watermark,
+                now,
+            };
+            let mut out = Output::default();
+            node.operator.push(port, &rows, time, &mut out)?;
+            self.note_late(&mut out);
+            self.nodes[number].hand_on(out.rows, &mut waiting);
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch with what the inputs say about time; gives the watermark of the stage's output.
+    pub fn end_epoch(&mut self, inputs: &[Watermark], now: i64) -> Result<Watermark> {
+        let mut behind: Vec<Watermark> = Vec::with_capacity(self.nodes.len());
+        for number in 0..self.nodes.len() {
+            let said = self.nodes[number].from.iter().filter_map(|origin| match origin {
+                Origin::Input(input) if self.tables[*input] => None,
+                Origin::Input(input) => Some(inputs[*input]),
+                Origin::Node(node) => Some(behind[*node]),
+            });
+            let said = Watermark::combine(said);
+            let node = &mut self.nodes[number];
+            let watermark = node.watermark.max(said.micros);
+            let time = Time { watermark, now };
+            let mut out = Output::default();
+            node.operator.end_epoch(time, &mut out)?;
+            node.watermark = watermark;
+            behind.push(Watermark {
+                micros: time.delayed(node.delay).watermark,
+                idle: said.idle,
+            });
+            self.note_late(&mut out);
+            let mut waiting = VecDeque::new();
+            self.nodes[number].hand_on(out.rows, &mut waiting);
+            self.flow(waiting, now)?;
+        }
+        Ok(behind.last().copied().unwrap_or(inputs[0]))
+    }
+
+    fn note_late(&mut self, out: &mut Output) {
+        self.output.late.append(&mut out.late);
+        self.output.late_partials += out.late_partials;
+    }
+
+    /// What has come out since the last call.
+    pub fn take_output(&mut self) -> Output {
+        self.output_bytes = 0;
+        std::mem::take(&mut self.output)
+    }
+
+    /// The changes of the operators' state in this epoch, with the numbers of their nodes.
+    pub fn take_delta(&mut self) -> Result<Vec<(usize, Delta)>> {
+        self.deltas(|operator| operator.take_delta())
+    }
+
+    /// The whole state.
+    pub fn snapshot(&mut self) -> Result<Vec<(usize, Delta)>> {
+        self.deltas(|operator| operator.snapshot())
+    }
+
+    fn deltas(&mut self, mut take: impl FnMut(&mut dyn Operator) -> Result<Vec<Delta>>) -> Result<Vec<(usize, Delta)>> {
+        let mut all = Vec::new();
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let deltas = take(&mut *node.operator)?;
+            all.extend(deltas.into_iter().map(|delta| (number, delta)));
+        }
+        Ok(all)
+    }
+
+    /// Gives a node back a change of its state; false if there is no such node.
+    pub fn restore(&mut self, node: usize, delta: &Delta) -> Result<bool> {
+        match self.nodes.get_mut(node) {
+            Some(node) => node.operator.restore(delta).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The watermark of each node.
+    pub fn watermarks(&self) -> Vec<i64> {
+        self.nodes.iter().map(|node| node.watermark).collect()
+    }
+
+    /// Gives the nodes back their watermarks.
+    pub fn set_watermarks(&mut self, watermarks: &[i64]) {
+        for (node, watermark) in self.nodes.iter_mut().zip(watermarks) {
+            node.watermark = *watermark;
+        }
+    }
+
+    pub fn state_bytes(&self) -> usize {
+        self.nodes.iter().map(|node| node.operator.state_bytes()).sum()
+    }
+
+    /// Bytes of memory of the rows that have come out.
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
+}
+
+impl Place {
+    fn hand_on(&self, rows: Vec<RecordBatch>, waiting: &mut VecDeque<(Consumer, RecordBatch)>) {
+        for rows in rows {
+            waiting.extend(self.consumers.iter().map(|to| (*to, rows.clone())));
+        }
+    }
+}

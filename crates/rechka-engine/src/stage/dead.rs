@@ -1,0 +1,67 @@
+//! Records that can't be used.
+use std::collections::BTreeMap;
+
+use rechka_formats::Bad;
+use rechka_log::{Append, Fetched, Header, MAX_RECORD_BYTES, Partition, RecordRef, TopicPartition};
+use rechka_types::topics;
+
+use super::appender::Appender;
+use crate::Result;
+
+/// Bytes that a dead letter's own headers may take.
+const HEADER_BYTES: usize = 4096;
+
+/// The dead letters of an epoch, to the topics `<topic>.dead`.
+#[derive(Default)]
+pub(super) struct DeadLetters(BTreeMap<TopicPartition, Appender>);
+
+impl DeadLetters {
+    /// Adds records of a batch. They go out as they came, with headers that say why and where they were.
+    pub fn push(&mut self, fetched: &Fetched, bad: &[Bad]) -> Result<()> {
+        for bad in bad {
+            if let Some(record) = fetched.batch.get(bad.record) {
+                let offset = fetched.base_offset + bad.record as u64;
+                self.push_record(&fetched.from, offset, &record, &bad.reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_record(&mut self, from: &TopicPartition, offset: u64, record: &RecordRef<'_>, reason: &str) -> Result<()> {
+        let (number, offset) = (from.partition.to_string(), offset.to_string());
+        let reason = truncated(reason, HEADER_BYTES / 2);
+        let why: [Header<'_>; 4] = [
+            ("dead.reason", reason.as_bytes()),
+            ("dead.topic", from.topic.as_bytes()),
+            ("dead.partition", number.as_bytes()),
+            ("dead.offset", offset.as_bytes()),
+        ];
+        let size = |headers: &[Header<'_>]| {
+            let sizes = headers.iter().map(|(name, value)| name.len() + value.len() + 16);
+            sizes.sum::<usize>()
+        };
+        let mut headers: Vec<Header<'_>> = record.headers().collect();
+        let (mut key, mut value) = (record.key, record.value);
+        if key.map_or(0, <[u8]>::len) + value.len() + size(&headers) + HEADER_BYTES > MAX_RECORD_BYTES {
+            // It has no room for the reason: its offset tells where it is whole.
+            key = key.filter(|key| key.len() <= HEADER_BYTES);
+            value = &value[..value.len().min(MAX_RECORD_BYTES / 2)];
+            headers.clear();
+        }
+        headers.extend(why);
+        let to = TopicPartition::new(topics::dead(&from.topic), from.partition as Partition);
+        let letters = self.0.entry(to.clone()).or_insert_with(|| Appender::new(to));
+        letters.push(key, value, record.timestamp, &headers)
+    }
+
+    /// Takes the letters of the epoch.
+    pub fn take(&mut self) -> Vec<Append> {
+        let letters = std::mem::take(&mut self.0).into_values();
+        letters.flat_map(Appender::finish).collect()
+    }
+}
+
+/// The beginning of a text, at most so many bytes.
+fn truncated(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}

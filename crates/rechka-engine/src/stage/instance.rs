@@ -1,0 +1,383 @@
+//! One partition of a stage.
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use rechka_log::{Append, Fetched, Offset, Partition, TopicPartition};
+use rechka_sql::plan::Source;
+
+use super::{
+    changelog::{Changelog, Progress},
+    context::StageContext,
+    dag::Dag,
+    dead::DeadLetters,
+    exchange::{self, Message},
+    source::StreamSource,
+    table::TableReader,
+    watermark::Watermark,
+};
+use crate::{EngineError, Result, operators::Output, statistics::Counts};
+
+/// The state of one task.
+pub(super) struct Instance {
+    pub partition: Partition,
+    dag: Dag,
+    /// As of what was pushed.
+    progress: Progress,
+    tables: Vec<(usize, TableReader)>,
+    changelog: Option<Changelog>,
+    dead: DeadLetters,
+    /// When each input last brought records.
+    heard: Vec<Instant>,
+    /// The wall clock of the epoch, in microseconds.
+    now: i64,
+    /// When the epoch began, if it has.
+    began: Option<Instant>,
+    /// Whether everything in the log has been pushed.
+    caught_up: bool,
+    /// What the inputs said when the last epoch ended; none if none has since this task has the partition.
+    said: Option<Vec<Watermark>>,
+    /// The watermark of the output that was last written.
+    announced: Option<Watermark>,
+    /// Whether the input is worked off to its end.
+    ended: bool,
+    counts: Counts,
+}
+
+/// What an epoch made.
+pub(super) struct Ended {
+    pub output: Output,
+    /// The watermark of the output, if it is new.
+    pub watermark: Option<Watermark>,
+    pub dead: Vec<Append>,
+    pub state: Vec<Append>,
+    /// The wall clock of the epoch, in milliseconds.
+    pub now: i64,
+}
+
+impl Instance {
+    /// Restores what the last committed epoch left; `next` are the offsets that it committed.
+    pub fn restore(context: &StageContext, partition: Partition, next: &[Offset]) -> Result<Self> {
+        let stage = context.stage();
+        let new_dag = || Dag::new(stage, &context.new_operator);
+        let mut dag = new_dag()?;
+        let mut last: Option<Progress> = None;
+        let mut changelog = None;
+        if let Some(topic) = &context.state {
+            let name = TopicPartition::new(topic.clone(), partition);
+            let mut reading = Changelog::new(name, context.snapshot_bytes);
+            let mut unknown = None;
+            reading.read(&*context.log, |entry| {
+                if entry.snapshot {
+                    dag = new_dag()?;
+                }
+                for (node, delta) in &entry.deltas {
+                    if !dag.restore(*node, delta)? {
+                        unknown = Some(*node);
+                    }
+                }
+                last = Some(entry.progress);
+                Ok(())
+            })?;
+            if let Some(reason) = Self::mismatch(context, unknown, last.as_ref(), partition, next)? {
+                return Err(reading.unfit(reason));
+            }
+            changelog = Some(reading);
+        }
+        let mut progress = last.unwrap_or_default();
+        progress.offsets = next.to_vec();
+        let unknown = |sources: &usize| vec![Watermark::UNKNOWN; *sources];
+        if progress.inputs.is_empty() {
+            progress.inputs = context.sources.iter().map(unknown).collect();
+        }
+        dag.set_watermarks(&progress.nodes);
+        let mut instance = Instance {
+            partition,
+            dag,
+            progress,
+            tables: Vec::new(),
+            changelog,
+            dead: DeadLetters::default(),
+            heard: vec![Instant::now(); stage.inputs.len()],
+            now: (context.clock)(),
+            began: None,
+            caught_up: false,
+            said: None,
+            announced: None,
+            ended: false,
+            counts: Counts::default(),
+        };
+        instance.load_tables(context)?;
+        Ok(instance)
+    }
+
+    /// Why the state does not belong to the query, or not to the offsets.
+    fn mismatch(
+        context: &StageContext,
+        unknown_node: Option<usize>,
+        last: Option<&Progress>,
+        partition: Partition,
+        next: &[Offset],
+    ) -> Result<Option<String>> {
+        if let Some(node) = unknown_node {
+            return Ok(Some(format!("it is of another query, with an operator number {node}")));
+        }
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let sources: Vec<usize> = last.inputs.iter().map(Vec::len).collect();
+        if sources != context.sources || last.offsets.len() != next.len() {
+            return Ok(Some("it is of another query, with other inputs".into()));
+        }
+        for ((topic, _), (theirs, ours)) in context.topics.iter().zip(last.offsets.iter().zip(next)) {
+            let start = context
+                .log
+                .offsets(&TopicPartition::new(topic.clone(), partition))?
+                .start;
+            // What was not read yet may have been deleted meanwhile.
+            if theirs != ours && *ours != start {
+                return Ok(Some(format!(
+                    "it was written at offset {theirs} of {topic:?}, but the group goes on at {ours}"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    fn load_tables(&mut self, context: &StageContext) -> Result<()> {
+        for (number, input) in context.stage().inputs.iter().enumerate() {
+            if let Source::Table(relation) = &input.source {
+                let next = self
+                    .progress
+                    .tables
+                    .get(self.tables.len())
+                    .map_or(&[][..], Vec::as_slice);
+                let mut table = TableReader::open(&*context.log, relation, input, next)?;
+                table.read_all(|rows| self.dag.push(number, rows, self.now))?;
+                self.tables.push((number, table));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes records of a topic. `sources` decode the declared streams, by input.
+    pub fn push(
+        &mut self,
+        context: &StageContext,
+        sources: &mut [Option<StreamSource>],
+        topic: usize,
+        fetched: &Fetched,
+    ) -> Result<()> {
+        if self.began.is_none() {
+            self.begin(context)?;
+        }
+        self.caught_up = false;
+        let mut bad = Vec::new();
+        for &input in &context.topics[topic].1 {
+            self.heard[input] = Instant::now();
+            match &mut sources[input] {
+                Some(source) => {
+                    let decoded = source.decode(&fetched.batch, self.now)?;
+                    if let (Some(latest), Some(time)) = (decoded.latest, source.event_time()) {
+                        let delay = i64::try_from(time.delay.as_micros()).unwrap_or(i64::MAX);
+                        let micros = latest.saturating_sub(delay);
+                        self.progress.inputs[input][0].advance(Watermark { micros, idle: false });
+                    }
+                    self.dag.push(input, decoded.rows, self.now)?;
+                    bad.extend(decoded.bad);
+                }
+                None => self.push_exchanged(input, fetched)?,
+            }
+        }
+        // Several inputs may read the record, and each may find fault with it.
+        bad.sort_by_key(|bad| bad.record);
+        bad.dedup_by_key(|bad| bad.record);
+        self.dead.push(fetched, &bad)?;
+        self.counts.dead += bad.len() as u64;
+        self.counts.records_in += fetched.batch.len() as u64;
+        self.progress.offsets[topic] = fetched.next_offset();
+        Ok(())
+    }
+
+    fn push_exchanged(&mut self, input: usize, fetched: &Fetched) -> Result<()> {
+        for message in exchange::read(fetched) {
+            match message? {
+                Message::Rows(rows) => self.dag.push(input, rows, self.now)?,
+                Message::Watermark { task, watermark } => {
+                    let known = self.progress.inputs[input].get_mut(task);
+                    let stranger = || EngineError::State {
+                        topic: fetched.from.to_string(),
+                        key: format!("upstream task {task}"),
+                        reason: "the stage before had fewer tasks when this query began".into(),
+                    };
+                    known.ok_or_else(stranger)?.advance(watermark);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins an epoch: reads the clock, and what is new in the tables.
+    fn begin(&mut self, context: &StageContext) -> Result<()> {
+        self.began = Some(Instant::now());
+        self.now = self.now.max((context.clock)());
+        self.read_tables().map(|_| ())
+    }
+
+    fn read_tables(&mut self) -> Result<bool> {
+        let mut any = false;
+        for (input, table) in &mut self.tables {
+            for rows in table.read_new()? {
+                self.dag.push(*input, rows, self.now)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Everything in the log has been pushed.
+    pub fn caught_up(&mut self) {
+        self.caught_up = true;
+    }
+
+    /// Whether the end of the input has been read, and the epoch that works it off is to come.
+    pub fn is_at_end(&self, context: &StageContext) -> bool {
+        context.ends.is_some() && !self.ended && self.time(context).iter().all(|said| *said == Watermark::END)
+    }
+
+    /// Whether the input is worked off to its end.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What each input says about time now. Tables have no time, and hold nobody up.
+    fn time(&self, context: &StageContext) -> Vec<Watermark> {
+        let mut said = vec![Watermark::END; context.sources.len()];
+        for (topic, (_, inputs)) in context.topics.iter().enumerate() {
+            for &input in inputs {
+                let sources = self.progress.inputs[input].iter().copied();
+                said[input] = Watermark::combine(sources);
+                if let Some(end) = context.end(topic, self.partition)
+                    && (self.progress.offsets[topic] >= end || self.caught_up)
+                {
+                    said[input] = Watermark::END;
+                }
+            }
+        }
+        said
+    }
+
+    /// Marks the streams idle that have been silent for as long as they say.
+    fn look_for_idle_inputs(&mut self, context: &StageContext) -> Result<()> {
+        if context.ends.is_some() {
+            return Ok(());
+        }
+        for (topic, (name, inputs)) in context.topics.iter().enumerate() {
+            for &input in inputs {
+                let declared = &context.stage().inputs[input];
+                let idle = declared.event_time.as_ref().and_then(|time| time.idle);
+                let (Source::Stream(_), Some(idle)) = (&declared.source, idle) else {
+                    continue;
+                };
+                if self.progress.inputs[input][0].idle || self.heard[input].elapsed() < idle {
+                    continue;
+                }
+                let name = TopicPartition::new(name.clone(), self.partition);
+                let end = context.log.offsets(&name)?.end;
+                self.progress.inputs[input][0].idle = self.caught_up || self.progress.offsets[topic] >= end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch; `None` if there is nothing to end.
+    pub fn end_epoch(&mut self, context: &StageContext) -> Result<Option<Ended>> {
+        let pushed = self.began.is_some();
+        if !pushed {
+            self.now = self.now.max((context.clock)());
+            self.read_tables()?;
+        }
+        self.look_for_idle_inputs(context)?;
+        let said = self.time(context);
+        let advanced = self.said.as_ref() != Some(&said);
+        if !pushed && !advanced && !context.processing_time {
+            return Ok(None);
+        }
+        self.began.get_or_insert_with(Instant::now);
+        let watermark = self.dag.end_epoch(&said, self.now)?;
+        self.progress.nodes = self.dag.watermarks();
+        for (sources, said) in self.progress.inputs.iter_mut().zip(&said) {
+            if *said == Watermark::END {
+                sources.fill(Watermark::END);
+            }
+        }
+        self.ended = said.iter().all(|said| *said == Watermark::END);
+        self.said = Some(said);
+        let new = self.announced != Some(watermark) && watermark != Watermark::UNKNOWN;
+        self.announced = Some(watermark);
+        let output = self.dag.take_output();
+        self.count(&output, watermark);
+        let now = self.now.div_euclid(1000);
+        Ok(Some(Ended {
+            output,
+            watermark: new.then_some(watermark),
+            dead: self.dead.take(),
+            state: self.changes(context, pushed || advanced, now)?,
+            now,
+        }))
+    }
+
+    /// What the epoch did to the state.
+    fn changes(&mut self, context: &StageContext, worth_it: bool, now: i64) -> Result<Vec<Append>> {
+        let mut deltas = self.dag.take_delta()?;
+        let Some(changelog) = &mut self.changelog else {
+            return Ok(Vec::new());
+        };
+        if deltas.is_empty() && !worth_it {
+            return Ok(Vec::new());
+        }
+        let snapshot = changelog.wants_snapshot();
+        if snapshot {
+            deltas = self.dag.snapshot()?;
+        }
+        self.progress.epoch += 1;
+        self.progress.tables = self.tables.iter().map(|(_, table)| table.next().to_vec()).collect();
+        changelog.append(&*context.log, self.progress.clone(), &deltas, snapshot, now)
+    }
+
+    fn count(&mut self, output: &Output, watermark: Watermark) {
+        let rows = |batches: &[RecordBatch]| batches.iter().map(|rows| rows.num_rows() as u64).sum::<u64>();
+        self.counts.rows_out += rows(&output.rows);
+        self.counts.late += rows(&output.late) + output.late_partials;
+        self.counts.watermark = watermark.micros;
+        self.counts.state_bytes = self.dag.state_bytes();
+    }
+
+    /// The epoch is durable; gives what happened in it.
+    pub fn committed(&mut self, context: &StageContext) -> Result<Option<Counts>> {
+        if let Some(changelog) = &mut self.changelog {
+            changelog.committed(&*context.log)?;
+        }
+        let Some(began) = self.began.take() else {
+            return Ok(None);
+        };
+        let counts = Counts {
+            watermark: self.counts.watermark,
+            ..Counts::default()
+        };
+        let counts = std::mem::replace(&mut self.counts, counts);
+        Ok(Some(Counts {
+            epoch: began.elapsed(),
+            ..counts
+        }))
+    }
+
+    /// The next offset of each topic.
+    pub fn offsets(&self) -> &[Offset] {
+        &self.progress.offsets
+    }
+
+    /// Bytes of output that wait for the end of the epoch.
+    pub fn output_bytes(&self) -> usize {
+        self.dag.output_bytes()
+    }
+}

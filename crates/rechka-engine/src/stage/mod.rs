@@ -1,0 +1,28 @@
+//! Stages of streaming queries over the log.
+//!
+//! ```text
+//!  topics ─▶ source ─▶ rows ─▶ dag ─▶ rows ─▶ result, or exchange ┐
+//!              │                │                                 ├─ one transaction
+//!              └▶ dead letters  ├▶ late rows                      │
+//!                               └▶ changelog ─────────────────────┘
+//! ```
+//!
+//! [`StageProcessor`] runs a stage for the partitions that its [`Task`](crate::Task) has: an `Instance` for each, which share nothing.
+//! Event time advances at the end of an epoch only.
+mod appender;
+mod changelog;
+pub(crate) mod context;
+mod dag;
+mod dead;
+mod exchange;
+mod instance;
+mod ipc;
+mod processor;
+mod result;
+mod source;
+mod table;
+mod watermark;
+
+pub(crate) use context::StageContext;
+pub use dag::NewOperator;
+pub(crate) use processor::{StageProcessor, late_topic};

@@ -1,0 +1,194 @@
+//! A stage under a task.
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use arrow::array::RecordBatch;
+use rechka_formats::Format;
+use rechka_log::{Append, Fetched, LogError, Offset, Partition, TopicPartition};
+use rechka_sql::plan::{Output, Source};
+
+use super::{
+    appender::Appender,
+    context::StageContext,
+    exchange::ExchangeWriter,
+    instance::{Ended, Instance},
+    result::ResultWriter,
+    source::StreamSource,
+};
+use crate::{Outcome, Processor, Result, Step};
+
+/// Bytes of rows that should be committed before more is read.
+const ENOUGH_BYTES: usize = 32 << 20;
+/// How often what an exchange has brought is deleted.
+const PURGE: Duration = Duration::from_secs(10);
+
+/// Runs a stage for the partitions of one task.
+pub(crate) struct StageProcessor {
+    context: Arc<StageContext>,
+    /// The decoders of the declared streams, by input.
+    sources: Vec<Option<StreamSource>>,
+    writer: Writer,
+    instances: BTreeMap<Partition, Instance>,
+    last_purge: Instant,
+}
+
+enum Writer {
+    Exchange(ExchangeWriter),
+    Result(ResultWriter),
+}
+
+impl StageProcessor {
+    pub fn new(context: Arc<StageContext>) -> Result<Self> {
+        let stage = context.stage();
+        let source = |input: &rechka_sql::plan::Input| match &input.source {
+            Source::Stream(relation) => StreamSource::new(relation, input).map(Some),
+            Source::Table(_) | Source::Exchange(_) => Ok(None),
+        };
+        let writer = match &stage.output {
+            Output::Exchange {
+                topic,
+                partitions,
+                keys,
+            } => {
+                let schema = stage.nodes.last().map_or(&stage.inputs[0].schema, |node| &node.schema);
+                Writer::Exchange(ExchangeWriter::new(topic.clone(), *partitions, keys.clone(), schema)?)
+            }
+            Output::Result => Writer::Result(ResultWriter::new(context.query.result.clone().into(), context.tasks)?),
+        };
+        Ok(StageProcessor {
+            sources: stage.inputs.iter().map(source).collect::<Result<_>>()?,
+            writer,
+            instances: BTreeMap::new(),
+            last_purge: Instant::now(),
+            context,
+        })
+    }
+
+    /// Rows that came too late, as JSON.
+    fn late(&self, task: Partition, batches: &[RecordBatch], now: i64) -> Result<Vec<Append>> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let topic = late_topic(&self.context.query.name);
+        let mut appender = Appender::new(TopicPartition::new(topic, task));
+        for rows in batches {
+            let (mut values, mut ends) = (Vec::new(), Vec::new());
+            Format::Json
+                .encoder(&rows.schema())?
+                .encode(rows, &mut values, &mut ends)?;
+            let mut start = 0;
+            for end in ends {
+                appender.push(None, &values[start..end], now, &[])?;
+                start = end;
+            }
+        }
+        Ok(appender.finish())
+    }
+
+    fn write(&mut self, task: Partition, ended: Ended, outcome: &mut Outcome) -> Result<()> {
+        let written = match &mut self.writer {
+            Writer::Exchange(writer) => writer.write(task, &ended.output.rows, ended.watermark, ended.now)?,
+            Writer::Result(writer) => writer.write(task, &ended.output.rows, ended.now)?,
+        };
+        outcome.output.extend(written);
+        outcome.output.extend(self.late(task, &ended.output.late, ended.now)?);
+        outcome.output.extend(ended.dead);
+        outcome.state.extend(ended.state);
+        Ok(())
+    }
+
+    /// Deletes what exchanges have brought and nobody needs any more.
+    fn purge(&mut self) -> Result<()> {
+        if self.last_purge.elapsed() < PURGE {
+            return Ok(());
+        }
+        self.last_purge = Instant::now();
+        let is_exchange = |input: &usize| matches!(self.context.stage().inputs[*input].source, Source::Exchange(_));
+        for instance in self.instances.values() {
+            for ((topic, inputs), next) in self.context.topics.iter().zip(instance.offsets()) {
+                if inputs.iter().any(is_exchange) {
+                    let name = TopicPartition::new(topic.clone(), instance.partition);
+                    self.context.log.delete_before(&name, *next)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Processor for StageProcessor {
+    fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
+        let instance = Instance::restore(&self.context, partition, next)?;
+        self.instances.insert(partition, instance);
+        Ok(())
+    }
+
+    fn revoked(&mut self, partition: Partition) {
+        self.instances.remove(&partition);
+    }
+
+    fn push(&mut self, fetched: &Fetched) -> Result<()> {
+        let topics = &self.context.topics;
+        let topic = topics.iter().position(|(topic, _)| *topic == fetched.from.topic);
+        match (topic, self.instances.get_mut(&fetched.from.partition)) {
+            (Some(topic), Some(instance)) => instance.push(&self.context, &mut self.sources, topic, fetched),
+            _ => Ok(()),
+        }
+    }
+
+    fn caught_up(&mut self) {
+        self.instances.values_mut().for_each(Instance::caught_up);
+    }
+
+    fn output(&mut self) -> Result<Outcome> {
+        self.context.failpoint.reach(Step::EndEpoch)?;
+        let mut ended = Vec::new();
+        for (partition, instance) in &mut self.instances {
+            ended.extend(instance.end_epoch(&self.context)?.map(|ended| (*partition, ended)));
+        }
+        let mut outcome = Outcome::default();
+        if !ended.is_empty() {
+            self.context.failpoint.reach(Step::Encode)?;
+        }
+        for (partition, ended) in ended {
+            self.write(partition, ended, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.instances
+            .values()
+            .any(|instance| instance.is_at_end(&self.context))
+    }
+
+    fn committed(&mut self) -> Result<()> {
+        for instance in self.instances.values_mut() {
+            if let Some(counts) = instance.committed(&self.context)? {
+                let meter = &self.context.meter;
+                meter.epoch(self.context.number, instance.partition, instance.offsets(), counts);
+                if instance.is_ended() && meter.ended(self.context.number, instance.partition) {
+                    self.context.stop.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        self.purge()
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes = self.instances.values().map(Instance::output_bytes);
+        bytes.sum::<usize>() > ENOUGH_BYTES
+    }
+
+    fn failed(&mut self, error: &LogError) {
+        self.context.meter.failed(error.to_string());
+    }
+}
+
+/// The topic of a query's late rows.
+pub(crate) fn late_topic(query: &str) -> Arc<str> {
+    format!("{query}.late").into()
+}

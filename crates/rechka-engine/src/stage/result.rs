@@ -1,0 +1,129 @@
+//! Rows of the last stage to records of the query's result.
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, TimeUnit, TimestampMillisecondType},
+};
+use rechka_formats::{Encoder, Format};
+use rechka_log::{Append, Partition, TopicPartition, partition_for_key};
+use rechka_sql::catalog::{Kind, Relation};
+
+use super::appender::Appender;
+use crate::Result;
+
+/// Encodes rows in the format of a relation.
+pub(super) struct ResultWriter {
+    relation: Arc<Relation>,
+    /// The columns of the relation; behind them a row may say that it deletes its key.
+    columns: Vec<usize>,
+    /// Number of tasks of the last stage.
+    tasks: Partition,
+    encoder: Box<dyn Encoder>,
+    /// For the keys, if the records have some.
+    key_encoder: Option<Box<dyn Encoder>>,
+}
+
+/// Values one after another, and where each ends.
+#[derive(Default)]
+struct Values {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Values {
+    fn encode(encoder: &mut dyn Encoder, rows: &RecordBatch) -> Result<Self> {
+        let mut values = Values::default();
+        encoder.encode(rows, &mut values.bytes, &mut values.ends)?;
+        Ok(values)
+    }
+
+    fn get(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[number]]
+    }
+}
+
+impl ResultWriter {
+    pub fn new(relation: Arc<Relation>, tasks: Partition) -> Result<Self> {
+        let keyed = !relation.key.is_empty() || relation.kind != Kind::Stream;
+        let key_schema = Arc::new(relation.schema.project(&relation.key)?);
+        Ok(ResultWriter {
+            encoder: relation.format.encoder(&relation.schema)?,
+            key_encoder: match keyed {
+                true => Some(Format::Json.encoder(&key_schema)?),
+                false => None,
+            },
+            columns: (0..relation.schema.fields().len()).collect(),
+            relation,
+            tasks,
+        })
+    }
+
+    /// The records of an epoch. `now`: their timestamp in milliseconds where a row has no event time.
+    pub fn write(&mut self, task: Partition, rows: &[RecordBatch], now: i64) -> Result<Vec<Append>> {
+        let mut appenders: Vec<Option<Appender>> = (0..self.relation.partitions).map(|_| None).collect();
+        for rows in rows {
+            let deleted = rows
+                .columns()
+                .get(self.relation.schema.fields().len())
+                .map(|column| column.as_boolean());
+            let rows = &rows.project(&self.columns)?;
+            let values = Values::encode(&mut *self.encoder, rows)?;
+            let keys = match &mut self.key_encoder {
+                Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
+                None => None,
+            };
+            let times = self.times(rows)?;
+            let times = times
+                .as_ref()
+                .map(|times| times.as_primitive::<TimestampMillisecondType>());
+            let each_row = values.ends.len() == rows.num_rows();
+            for number in 0..values.ends.len() {
+                let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(number));
+                let time = times.filter(|times| each_row && !times.is_null(number));
+                let time = time.map_or(now, |times| times.value(number));
+                let partition = self.partition(task, key);
+                let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(number) && deleted.value(number));
+                let value = if is_deleted { &[] } else { values.get(number) };
+                let appender = appenders[partition as usize].get_or_insert_with(|| self.relation.appender(partition));
+                appender.push(key, value, time, &[])?;
+            }
+        }
+        Ok(appenders.into_iter().flatten().flat_map(Appender::finish).collect())
+    }
+
+    /// Where a task's row goes: to the partition of the task's number, and if there are not as many, to that of its key.
+    fn partition(&self, task: Partition, key: Option<&[u8]>) -> Partition {
+        let partitions = self.relation.partitions;
+        match key {
+            Some(key) if partitions != self.tasks => partition_for_key(key, partitions),
+            _ => task % partitions,
+        }
+    }
+
+    fn times(&self, rows: &RecordBatch) -> Result<Option<arrow::array::ArrayRef>> {
+        let Some(time) = &self.relation.event_time else {
+            return Ok(None);
+        };
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        Ok(Some(cast(rows.column(time.column), &milliseconds)?))
+    }
+}
+
+/// Where records of a relation are collected.
+trait Collects {
+    fn appender(&self, partition: Partition) -> Appender;
+}
+
+impl Collects for Relation {
+    fn appender(&self, partition: Partition) -> Appender {
+        let appender = Appender::new(TopicPartition::new(self.topic.clone(), partition));
+        match self.kind {
+            // Whoever reads a view sees whole epochs.
+            Kind::View | Kind::Table => appender.whole(),
+            Kind::Stream => appender,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What running queries count.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rechka_log::{Log, Offset, Partition, TopicPartition};
+
+/// A query as it runs, at one moment.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// The query's name.
+    pub query: Arc<str>,
+    /// Its tasks, by stage and partition.
+    pub tasks: Vec<TaskStatistics>,
+    /// How often a task failed and was started again.
+    pub restarts: u64,
+    /// Why a task failed last, until an epoch is committed again.
+    pub error: Option<String>,
+}
+
+/// A task, since the query was started here. Counts are of committed epochs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStatistics {
+    /// The stage, from 0.
+    pub stage: usize,
+    /// The partition.
+    pub partition: Partition,
+    /// Records read, of all topics.
+    pub records_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Rows that came too late.
+    pub late: u64,
+    /// Records that went to the dead letters.
+    pub dead: u64,
+    /// Records that are in the log and not worked off yet.
+    pub lag: u64,
+    /// The watermark behind the stage, in microseconds since 1970; `i64::MIN`: none yet, `i64::MAX`: the end.
+    pub watermark: i64,
+    /// Memory of the state, roughly, in bytes.
+    pub state_bytes: usize,
+    /// Epochs committed.
+    pub epochs: u64,
+    /// The last epoch, from its first record until it was durable.
+    pub epoch: Duration,
+}
+
+impl Statistics {
+    /// The records that are in the log and not worked off yet.
+    pub fn lag(&self) -> u64 {
+        self.tasks.iter().map(|task| task.lag).sum()
+    }
+}
+
+/// What happened in one epoch of a task, and how it was left.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub records_in: u64,
+    pub rows_out: u64,
+    pub late: u64,
+    pub dead: u64,
+    pub watermark: i64,
+    pub state_bytes: usize,
+    pub epoch: Duration,
+}
+
+/// Counts for all tasks of a query.
+pub(crate) struct Meter {
+    query: Arc<str>,
+    /// The topics of each stage.
+    topics: Vec<Vec<Arc<str>>>,
+    /// Number of all tasks.
+    all: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: BTreeMap<(usize, Partition), Task>,
+    ended: BTreeSet<(usize, Partition)>,
+    restarts: u64,
+    /// Failures since the last committed epoch.
+    failures: u32,
+    error: Option<String>,
+}
+
+struct Task {
+    next: Vec<Offset>,
+    statistics: TaskStatistics,
+}
+
+impl Meter {
+    /// `stages`: the topics of each, and the number of its tasks.
+    pub fn new(query: Arc<str>, stages: Vec<(Vec<Arc<str>>, Partition)>) -> Self {
+        Meter {
+            query,
+            all: stages.iter().map(|(_, tasks)| *tasks as usize).sum(),
+            topics: stages.into_iter().map(|(topics, _)| topics).collect(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An epoch was committed.
+    pub fn epoch(&self, stage: usize, partition: Partition, next: &[Offset], counts: Counts) {
+        let mut state = self.lock();
+        state.error = None;
+        state.failures = 0;
+        let task = state.tasks.entry((stage, partition)).or_insert_with(|| Task {
+            next: Vec::new(),
+            statistics: TaskStatistics {
+                stage,
+                partition,
+                records_in: 0,
+                rows_out: 0,
+                late: 0,
+                dead: 0,
+                lag: 0,
+                watermark: i64::MIN,
+                state_bytes: 0,
+                epochs: 0,
+                epoch: Duration::ZERO,
+            },
+        });
+        task.next = next.to_vec();
+        let statistics = &mut task.statistics;
+        statistics.records_in += counts.records_in;
+        statistics.rows_out += counts.rows_out;
+        statistics.late += counts.late;
+        statistics.dead += counts.dead;
+        statistics.watermark = counts.watermark;
+        statistics.state_bytes = counts.state_bytes;
+        statistics.epochs += 1;
+        statistics.epoch = counts.epoch;
+    }
+
+    /// A task has worked its input off to the end. True if all have.
+    pub fn ended(&self, stage: usize, partition: Partition) -> bool {
+        let mut state = self.lock();
+        state.ended.insert((stage, partition));
+        state.ended.len() == self.all
+    }
+
+    /// Something went wrong.
+    pub fn failed(&self, error: String) {
+        self.lock().error = Some(error);
+    }
+
+    /// A task has to be started again; gives the number of failures since the last committed epoch.
+    pub fn restarts(&self, error: String) -> u32 {
+        let mut state = self.lock();
+        state.error = Some(error);
+        state.restarts += 1;
+        state.failures += 1;
+        state.failures
+    }
+
+    /// How things are now.
+    pub fn statistics(&self, log: &dyn Log) -> Statistics {
+        let state = self.lock();
+        let lag = |stage: usize, partition: Partition, next: &[Offset]| {
+            let topics = self.topics[stage].iter().zip(next);
+            let behind = topics.map(|(topic, next)| {
+                let offsets = log.offsets(&TopicPartition::new(topic.clone(), partition));
+                offsets.map_or(0, |offsets| offsets.end.saturating_sub(*next))
+            });
+            behind.sum()
+        };
+        let task = |(&(stage, partition), task): (&(usize, Partition), &Task)| TaskStatistics {
+            lag: lag(stage, partition, &task.next),
+            ..task.statistics.clone()
+        };
+        Statistics {
+            query: self.query.clone(),
+            tasks: state.tasks.iter().map(task).collect(),
+            restarts: state.restarts,
+            error: state.error.clone(),
+        }
+    }
+}
