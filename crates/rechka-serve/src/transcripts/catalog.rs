@@ -1,6 +1,6 @@
 //! The sessions that the gateway knows.
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -17,6 +17,8 @@ use crate::{
 
 /// Characters of a session's text shown in the list.
 const PREVIEW: usize = 160;
+/// Segments of an open session whose place is known, for listeners that were away for a while.
+const RECENT: usize = 32;
 
 /// The sessions that the gateway knows: the open ones, and the newest of the others.
 pub(crate) struct Catalog {
@@ -43,6 +45,8 @@ struct Entry {
     frames: u64,
     /// Where its segments lie: first and last offset.
     segments_at: Option<(Offset, Offset)>,
+    /// Its last segments and their offsets, while it is not complete.
+    recent: VecDeque<(u64, Offset)>,
     /// Segments recognised.
     segments: u64,
     /// Seconds recognised.
@@ -216,8 +220,9 @@ impl Catalog {
         self.state().positions = positions;
     }
 
-    /// Registers a listener. What it must read from the log is the returned range; everything later it will hear.
-    pub fn listen(&self, session: &str, queue: &Arc<Queue>) -> Range<Offset> {
+    /// Registers a listener that knows the segments up to `after`. What it must read from the log is the returned range;
+    /// everything later it will hear.
+    pub fn listen(&self, session: &str, after: Option<u64>, queue: &Arc<Queue>) -> Range<Offset> {
         let mut state = self.state();
         let partition = partition_for_key(session.as_bytes(), state.positions.len() as u32);
         let position = state.positions.get(partition as usize).copied().unwrap_or(0);
@@ -228,9 +233,10 @@ impl Catalog {
         if let Some(partial) = &entry.partial {
             queue.partial(partial);
         }
-        entry
-            .segments_at
-            .map_or(position..position, |(first, last)| first..last + 1)
+        let known = entry.recent.iter().find(|(segment, _)| Some(*segment) == after);
+        entry.segments_at.map_or(position..position, |(first, last)| {
+            known.map_or(first, |(_, offset)| offset + 1)..last + 1
+        })
     }
 
     /// Forgets a listener.
@@ -326,7 +332,12 @@ impl Entry {
         self.segments_at = Some((first, offset));
         if segment.kind == Kind::End {
             self.complete = true;
+            self.recent = VecDeque::new();
         } else {
+            self.recent.push_back((segment.segment, offset));
+            if self.recent.len() > RECENT {
+                self.recent.pop_front();
+            }
             self.segments = self.segments.max(segment.segment.saturating_add(1));
         }
         self.recognised = self.recognised.max(segment.end);

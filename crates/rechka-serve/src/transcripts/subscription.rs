@@ -113,7 +113,7 @@ impl Subscription {
         let queue = Arc::new(Queue::new(room));
         Self {
             session: session.to_owned(),
-            unread: catalog.listen(session, &queue),
+            unread: catalog.listen(session, after_segment, &queue),
             queue,
             catalog,
             library,

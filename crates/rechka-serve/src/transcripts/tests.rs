@@ -159,8 +159,22 @@ fn a_listener_reads_only_where_its_session_is() {
     bench.write(&[segment("b", 0), segment("a", 0), segment("b", 1), segment("a", 1)]);
     bench.write(&[segment("b", 2), segment("b", 3)]);
     let queue = Arc::new(subscription::Queue::new(10));
-    assert_eq!(bench.catalog.listen("a", &queue), 1..4);
-    assert!(bench.catalog.listen("new", &queue).is_empty());
+    assert_eq!(bench.catalog.listen("a", None, &queue), 1..4);
+    assert!(bench.catalog.listen("new", None, &queue).is_empty());
+}
+
+#[test]
+fn a_listener_that_comes_back_reads_only_what_it_has_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::new(directory.path(), 10);
+    let segments: Vec<_> = (0..50).flat_map(|i| [segment("a", i), segment("b", i)]).collect();
+    bench.write(&segments);
+    let queue = Arc::new(subscription::Queue::new(10));
+    assert_eq!(bench.catalog.listen("a", Some(47), &queue), 95..99);
+    assert!(bench.catalog.listen("a", Some(49), &queue).is_empty());
+    // What is long ago is read from the beginning, and so is what never was.
+    assert_eq!(bench.catalog.listen("a", Some(3), &queue), 0..99);
+    assert_eq!(bench.catalog.listen("a", Some(70), &queue), 0..99);
 }
 
 #[test]
