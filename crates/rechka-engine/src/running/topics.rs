@@ -23,8 +23,8 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Vec<(Arc<str>, Vec
                     let dead = rechka_types::topics::dead(&relation.topic);
                     specs.push(TopicSpec::new(dead, relation.partitions));
                 }
-                Source::Table(relation) => specs.push(of_relation(relation)),
-                Source::Exchange(_) => {}
+                Source::Table(relation) if relation.file.is_none() => specs.push(of_relation(relation)),
+                Source::Table(_) | Source::Exchange(_) => {}
             }
         }
         if let Output::Exchange { topic, partitions, .. } = &stage.output {

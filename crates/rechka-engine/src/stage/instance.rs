@@ -11,8 +11,9 @@ use super::{
     dag::Dag,
     dead::DeadLetters,
     exchange::{self, Message},
+    file,
     source::StreamSource,
-    table::TableReader,
+    table::{self, TableReader},
     watermark::Watermark,
 };
 use crate::{EngineError, Result, operators::Output, statistics::Counts};
@@ -146,6 +147,12 @@ impl Instance {
     fn load_tables(&mut self, context: &StageContext) -> Result<()> {
         for (number, input) in context.stage().inputs.iter().enumerate() {
             if let Source::Table(relation) = &input.source {
+                if let Some(path) = &relation.file {
+                    for rows in file::read(path, &input.schema)? {
+                        self.dag.push(number, table::upserts(rows, input)?, self.now)?;
+                    }
+                    continue;
+                }
                 let next = self
                     .progress
                     .tables
@@ -176,7 +183,7 @@ impl Instance {
             self.heard[input] = Instant::now();
             match &mut sources[input] {
                 Some(source) => {
-                    let decoded = source.decode(&fetched.batch, self.now)?;
+                    let decoded = source.decode(fetched, self.now)?;
                     if let (Some(latest), Some(time)) = (decoded.latest, source.event_time()) {
                         let delay = i64::try_from(time.delay.as_micros()).unwrap_or(i64::MAX);
                         let micros = latest.saturating_sub(delay);

@@ -15,12 +15,15 @@ pub(crate) mod context;
 mod dag;
 mod dead;
 mod exchange;
+mod file;
 mod instance;
 mod ipc;
+mod metadata;
 mod processor;
 mod result;
 mod source;
 mod table;
+mod times;
 mod watermark;
 
 pub(crate) use context::StageContext;

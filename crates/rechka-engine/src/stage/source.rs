@@ -1,21 +1,26 @@
 //! Records of a declared stream to rows.
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch},
-    compute::{cast, concat_batches, filter_record_batch, max},
-    datatypes::{DataType, Int64Type, SchemaRef, TimeUnit},
+    array::{BooleanArray, RecordBatch},
+    compute::{concat_batches, filter_record_batch},
+    datatypes::SchemaRef,
 };
 use rechka_formats::{Bad, Decoder, Format};
-use rechka_log::Batch;
+use rechka_log::Fetched;
 use rechka_sql::{
     catalog::{EventTime, Relation},
     plan::Input,
 };
 
+use super::{
+    metadata::{self, Columns},
+    times::Times,
+};
 use crate::Result;
 
 /// Decodes what a stage reads of a stream.
 pub(super) struct StreamSource {
     decoder: Box<dyn Decoder>,
+    columns: Columns,
     schema: SchemaRef,
     event_time: Option<EventTime>,
     /// Whether a record holds many rows.
@@ -33,8 +38,11 @@ pub(super) struct Rows {
 
 impl StreamSource {
     pub fn new(relation: &Relation, input: &Input) -> Result<Self> {
+        let columns = Columns::new(relation, input.schema.clone());
+        let declared = metadata::declared(relation);
         Ok(StreamSource {
-            decoder: relation.format.decoder(&relation.schema, input.schema.clone())?,
+            decoder: relation.format.decoder(&declared, columns.of_value())?,
+            columns,
             schema: input.schema.clone(),
             event_time: input.event_time.clone(),
             many: matches!(relation.format, Format::Arrow),
@@ -48,9 +56,21 @@ impl StreamSource {
 
     /// Decodes records. A row without event time, or too far in the future of `now` (microseconds), is as bad as one that
     /// does not decode.
-    pub fn decode(&mut self, batch: &Batch, now: i64) -> Result<Rows> {
+    pub fn decode(&mut self, fetched: &Fetched, now: i64) -> Result<Rows> {
+        let batch = &fetched.batch;
+        let plain = self.columns.all_from_value();
+        if self.many && !plain && batch.len() > 1 {
+            return self.decode_each(fetched, now);
+        }
         let decoded = self.decoder.decode(batch);
-        let (rows, mut bad) = (decoded.rows, decoded.bad);
+        let (mut rows, mut bad) = (decoded.rows, decoded.bad);
+        if !plain {
+            let records = match self.many {
+                true => vec![0; rows.num_rows()],
+                false => used(batch.len(), &bad),
+            };
+            rows = self.columns.complete(rows, fetched, &records)?;
+        }
         let Some(time) = &self.event_time else {
             let latest = None;
             return Ok(Rows { rows, latest, bad });
@@ -63,7 +83,7 @@ impl StreamSource {
             return Ok(Rows { rows, latest, bad });
         }
         if self.many && batch.len() > 1 {
-            return self.decode_each(batch, now);
+            return self.decode_each(fetched, now);
         }
         let reason = |row| {
             let name = rows.schema_ref().field(time.column).name();
@@ -90,10 +110,8 @@ impl StreamSource {
                 bad,
             });
         }
-        let undecoded: Vec<usize> = bad.iter().map(|bad| bad.record).collect();
-        let decoded = (0..batch.len()).filter(|record| undecoded.binary_search(record).is_err());
         let mut keep = Vec::with_capacity(rows.num_rows());
-        for (row, record) in decoded.enumerate() {
+        for (row, record) in used(batch.len(), &bad).into_iter().enumerate() {
             keep.push(fits(row));
             if !fits(row) {
                 bad.push(Bad {
@@ -109,10 +127,15 @@ impl StreamSource {
     }
 
     /// Decodes one record after another, so that it is known which rows come from which.
-    fn decode_each(&mut self, batch: &Batch, now: i64) -> Result<Rows> {
+    fn decode_each(&mut self, fetched: &Fetched, now: i64) -> Result<Rows> {
         let (mut rows, mut latest, mut bad) = (Vec::new(), None, Vec::new());
-        for record in 0..batch.len() {
-            let one = self.decode(&batch.slice(record..record + 1), now)?;
+        for record in 0..fetched.batch.len() {
+            let only = Fetched {
+                from: fetched.from.clone(),
+                base_offset: fetched.base_offset + record as u64,
+                batch: fetched.batch.slice(record..record + 1),
+            };
+            let one = self.decode(&only, now)?;
             rows.push(one.rows);
             latest = latest.max(one.latest);
             bad.extend(one.bad.into_iter().map(|bad| Bad { record, ..bad }));
@@ -125,43 +148,8 @@ impl StreamSource {
     }
 }
 
-/// A column of timestamps, counted in microseconds.
-struct Times {
-    counts: ArrayRef,
-    unit: TimeUnit,
-}
-
-impl Times {
-    fn of(column: &ArrayRef) -> Result<Self> {
-        let unit = match column.data_type() {
-            DataType::Timestamp(unit, _) => *unit,
-            _ => TimeUnit::Microsecond,
-        };
-        Ok(Times {
-            counts: cast(column, &DataType::Int64)?,
-            unit,
-        })
-    }
-
-    fn all_known(&self) -> bool {
-        self.counts.null_count() == 0
-    }
-
-    fn latest(&self) -> Option<i64> {
-        max(self.counts.as_primitive::<Int64Type>()).map(|count| in_micros(count, self.unit))
-    }
-
-    fn micros(&self, row: usize) -> Option<i64> {
-        let counts = self.counts.as_primitive::<Int64Type>();
-        (!counts.is_null(row)).then(|| in_micros(counts.value(row), self.unit))
-    }
-}
-
-fn in_micros(count: i64, unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => count.saturating_mul(1_000_000),
-        TimeUnit::Millisecond => count.saturating_mul(1000),
-        TimeUnit::Microsecond => count,
-        TimeUnit::Nanosecond => count.div_euclid(1000),
-    }
+/// The records, of so many, that are not bad.
+fn used(records: usize, bad: &[Bad]) -> Vec<usize> {
+    let is_bad = |record: &usize| bad.binary_search_by_key(record, |bad| bad.record).is_ok();
+    (0..records).filter(|record| !is_bad(record)).collect()
 }

@@ -28,6 +28,17 @@ pub(super) fn schema(input: &Input) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// Rows of a table that replace those of the same keys.
+pub(super) fn upserts(rows: RecordBatch, input: &Input) -> Result<RecordBatch> {
+    with_deleted(rows.columns().to_vec(), false, rows.num_rows(), schema(input))
+}
+
+fn with_deleted(mut columns: Vec<ArrayRef>, deleted: bool, count: usize, schema: SchemaRef) -> Result<RecordBatch> {
+    columns.push(Arc::new(BooleanArray::from(vec![deleted; count])));
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
 /// Follows a table.
 pub(super) struct TableReader {
     relation: Arc<Relation>,
@@ -134,7 +145,7 @@ impl TableReader {
             );
         }
         let count = decoded.rows.num_rows();
-        self.rows(decoded.rows.columns().to_vec(), false, count)
+        with_deleted(decoded.rows.columns().to_vec(), false, count, self.schema.clone())
     }
 
     fn decode_deletions(&mut self, batch: &Batch) -> Result<RecordBatch> {
@@ -168,7 +179,7 @@ impl TableReader {
         let fields = self.schema.fields();
         let columns = fields.iter().enumerate().take(fields.len() - 1).map(column);
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        self.rows(columns, true, count)
+        with_deleted(columns, true, count, self.schema.clone())
     }
 
     /// The key of a record as a JSON object: it is one, or the bare value of the only key column.
@@ -189,15 +200,5 @@ impl TableReader {
         Value::from(Map::from_iter([(field.name().clone(), value)]))
             .to_string()
             .into_bytes()
-    }
-
-    fn rows(&self, mut columns: Vec<ArrayRef>, deleted: bool, count: usize) -> Result<RecordBatch> {
-        columns.push(Arc::new(BooleanArray::from(vec![deleted; count])));
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        Ok(RecordBatch::try_new_with_options(
-            self.schema.clone(),
-            columns,
-            &options,
-        )?)
     }
 }

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rechka_log::TopicPartition;
-use rechka_sql::{catalog::Kind, plan::Source};
+use rechka_sql::{Kind, Metadata, Relation, plan::Source};
 
 use super::support::*;
 use crate::{EngineError, RunOptions, run};
@@ -201,6 +201,24 @@ fn records_that_can_not_be_used_go_to_the_dead_letters_with_the_reason() {
     assert!(reasons.iter().all(|(_, topic, _)| topic == "events"));
     assert!(reasons[1].2.contains("missing"), "{reasons:?}");
     assert!(reasons[2].2.contains("in the future"), "{reasons:?}");
+}
+
+#[test]
+fn columns_can_come_from_the_record_around_the_value() {
+    let log = TestLog::new();
+    log.create("events", 2);
+    log.append("events", 1, &["no json".into(), event(1, 1, 10), event(2, 2, 20)], 3);
+    let mut query = filter(2);
+    let stream = Relation {
+        metadata: vec![(1, Metadata::Timestamp), (2, Metadata::Offset)],
+        event_time: None,
+        ..relation("events", columns(), 2)
+    };
+    query.stages[0].inputs[0].source = Source::Stream(stream.into());
+    query.stages[0].inputs[0].event_time = None;
+    run(log.log.clone(), query, to_the_end()).unwrap().wait().unwrap();
+    let row = |key, offset| format!(r#"{{"key":{key},"ts":"1970-01-01T00:00:00.007","value":{offset}}}"#);
+    assert_eq!(log.values("filtered"), [row(1, 1), row(2, 2)]);
 }
 
 #[test]

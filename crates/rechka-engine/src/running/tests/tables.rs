@@ -79,6 +79,29 @@ fn names(log: &TestLog) -> Vec<String> {
 }
 
 #[test]
+fn a_table_may_be_a_file() {
+    let log = TestLog::new();
+    log.create("events", 1);
+    log.append("events", 0, &[event(1, 1, 10), event(2, 1, 20)], 2);
+    let directory = tempfile::tempdir().unwrap();
+    let files = [
+        ("names.csv", "name,more,id\none,x,1\n"),
+        ("names.json", "{\"id\":1,\"name\":\"one\"}\n"),
+    ];
+    for (round, (name, text)) in files.into_iter().enumerate() {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let mut query = enriched();
+        query.name = format!("enriched{round}").into();
+        if let Source::Table(table) = &mut query.stages[0].inputs[1].source {
+            Arc::make_mut(table).file = Some(path.into());
+        }
+        run(log.log.clone(), query, to_the_end()).unwrap().wait().unwrap();
+        assert_eq!(names(&log)[2 * round..], [r#"10: "one""#, "20: null"]);
+    }
+}
+
+#[test]
 fn a_row_finds_the_table_as_it_was_when_the_query_began_and_as_it_is_changed() {
     let log = TestLog::new();
     let running = run(log.log.clone(), enriched(), options()).unwrap();
