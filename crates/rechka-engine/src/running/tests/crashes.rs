@@ -23,25 +23,39 @@ fn results(query: &Query, partitions: Partition, delivery: Delivery, deaths: Vec
         let events = (0..120).map(|number| event(number % 5, number / 2, number + i64::from(partition)));
         log.append("events", partition, &events.collect::<Vec<_>>(), 1);
     }
-    let steps = Arc::new(AtomicUsize::new(0));
-    let counter = steps.clone();
+    let (failpoint, steps) = die_at(deaths);
     let options = RunOptions {
+        failpoint,
+        ..small_epochs(delivery)
+    };
+    run(log.log.clone(), query.clone(), options).unwrap().wait().unwrap();
+    (log.values(&query.result.topic), steps.load(SeqCst))
+}
+
+/// Epochs and snapshots as often as they can be.
+pub fn small_epochs(delivery: Delivery) -> RunOptions {
+    RunOptions {
         delivery,
         epoch: Duration::ZERO,
         attempts: None,
         snapshot_bytes: 1000,
-        failpoint: Failpoint::new(move |step| {
-            let number = counter.fetch_add(1, SeqCst);
-            match deaths.contains(&number) {
-                true if number % 2 == 0 => Err(EngineError::Query(format!("killed at {step:?}"))),
-                true => std::panic::panic_any("killed"),
-                false => Ok(()),
-            }
-        }),
         ..to_the_end()
-    };
-    run(log.log.clone(), query.clone(), options).unwrap().wait().unwrap();
-    (log.values(&query.result.topic), steps.load(SeqCst))
+    }
+}
+
+/// Tasks die at these steps, counted over all; with the count.
+pub fn die_at(deaths: Vec<usize>) -> (Failpoint, Arc<AtomicUsize>) {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let counter = steps.clone();
+    let failpoint = Failpoint::new(move |step| {
+        let number = counter.fetch_add(1, SeqCst);
+        match deaths.contains(&number) {
+            true if number % 2 == 0 => Err(EngineError::Query(format!("killed at {step:?}"))),
+            true => std::panic::panic_any("killed"),
+            false => Ok(()),
+        }
+    });
+    (failpoint, steps)
 }
 
 fn counts(rows: &[String]) -> BTreeMap<&str, usize> {
