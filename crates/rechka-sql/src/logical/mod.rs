@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{DFSchema, config::ConfigOptions},
+    common::{DFSchema, config::ConfigOptions, tree_node::TreeNodeRecursion},
     logical_expr::{Expr, LogicalPlan},
     optimizer::{Analyzer, Optimizer, OptimizerContext},
     sql::{
@@ -26,7 +26,7 @@ pub(crate) use length::micros;
 pub use proctime::is_processing_time;
 pub use window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 
-use crate::{Catalog, Error, Query, deep::on_deep_stack};
+use crate::{Catalog, Error, Query, Relation, deep::on_deep_stack};
 
 #[cfg(test)]
 mod tests;
@@ -100,4 +100,18 @@ fn options() -> ConfigOptions {
     options.sql_parser.collect_spans = true;
     options.execution.time_zone = Some("+00:00".to_owned());
     options
+}
+
+/// The relations that a plan reads.
+pub fn relations(plan: &LogicalPlan) -> Result<Vec<Arc<Relation>>, Error> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && let Some(source) = scan.source.downcast_ref::<RelationSource>()
+        {
+            found.push(Arc::clone(&source.relation));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
 }

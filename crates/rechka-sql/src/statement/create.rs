@@ -18,6 +18,24 @@ use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 const MAX_PARTITIONS: u32 = 1024;
 
+impl DeriveOptions {
+    /// What counts where nothing is said.
+    pub(crate) fn new(name: &Arc<str>) -> Self {
+        Self {
+            topic: Arc::clone(name),
+            format: rechka_formats::Format::Json,
+            partitions: None,
+            key: Vec::new(),
+            output_mode: None,
+            delivery: Delivery::default(),
+            retention: None,
+            state_retention: None,
+            idle_timeout: None,
+            max_ahead: MAX_AHEAD,
+        }
+    }
+}
+
 impl Reader<'_> {
     /// What comes after `CREATE`.
     pub(super) fn create(mut self) -> Result<Statement, Error> {

@@ -1,0 +1,270 @@
+//! The statements of a text, one after another: what they declare, and what runs for them.
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
+use rechka_formats::Format;
+
+use crate::{
+    Catalog, Error, Kind, Query, Statement,
+    catalog::Named,
+    logical, plan,
+    statement::{self, Declare, Delivery, Derive, DeriveOptions, FileFormat, Object, Sink, Target},
+    stream,
+};
+
+/// How a text is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Derived relations are kept by queries that run for ever.
+    Stream,
+    /// Derived relations are names for queries over what is stored.
+    Batch,
+}
+
+/// What statements have declared so far, and what is to run for them.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// What names mean.
+    pub catalog: Catalog,
+    /// What runs, in the order of the text: each reads only what is declared before it.
+    pub running: Vec<Running>,
+    mode: Mode,
+    /// The folder that paths in the text are relative to.
+    folder: PathBuf,
+}
+
+/// A query that runs for ever.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// What it does.
+    pub query: plan::Query,
+    /// What a crash may do to its result.
+    pub delivery: Delivery,
+    /// How long its result is kept; `None`: as the log does by itself.
+    pub retention: Option<Duration>,
+    /// Where its result goes besides its topic.
+    pub files: Option<Files>,
+}
+
+/// Files that a sink writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Where.
+    pub folder: PathBuf,
+    /// What they are.
+    pub format: FileFormat,
+}
+
+/// The answer to a statement.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// Rows: `SHOW`, `DESCRIBE`.
+    Rows(RecordBatch),
+    /// Lines: `EXPLAIN`.
+    Text(String),
+    /// A query to be run over what is stored: its plan, as written.
+    Query(LogicalPlan),
+}
+
+impl Pipeline {
+    /// Nothing yet. Paths in the text are relative to `folder`.
+    pub fn new(mode: Mode, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            catalog: Catalog::default(),
+            running: Vec::new(),
+            mode,
+            folder: folder.into(),
+        }
+    }
+
+    /// A text that runs for ever. A query whose rows go nowhere is refused.
+    pub fn read(text: &str, folder: &Path) -> Result<Self, Error> {
+        let mut pipeline = Self::new(Mode::Stream, folder);
+        for statement in Statement::parse(text)? {
+            if let Statement::Query(_) = statement {
+                let way_out = "a SELECT alone has nowhere to put its rows: write CREATE STREAM name AS SELECT … or CREATE MATERIALIZED \
+                               VIEW name AS SELECT …, or ask it once with `rechka sql`";
+                return Err(Error::Plan(way_out.to_owned()));
+            }
+            pipeline.execute(statement)?;
+        }
+        Ok(pipeline)
+    }
+
+    /// Says what paths in the next statements are relative to.
+    pub fn set_folder(&mut self, folder: impl Into<PathBuf>) {
+        self.folder = folder.into();
+    }
+
+    /// Executes the next statement.
+    pub fn execute(&mut self, statement: Statement) -> Result<Reply, Error> {
+        match statement {
+            Statement::Declare(declare) => self.declare(declare).map(|()| Reply::Done),
+            Statement::Derive(derive) => self.derive(&derive).map(|()| Reply::Done),
+            Statement::View { name, query } => {
+                let plan = logical::logical_plan(&self.catalog, &query)?;
+                self.catalog.declare(&name, Named::Query(Arc::new(plan)))?;
+                Ok(Reply::Done)
+            }
+            Statement::Sink(sink) => self.sink(sink).map(|()| Reply::Done),
+            Statement::Drop {
+                object,
+                name,
+                if_exists,
+            } => self.drop(object, &name, if_exists).map(|()| Reply::Done),
+            Statement::Show(object) => Ok(Reply::Rows(statement::show(&self.catalog, object))),
+            Statement::Describe(name) => statement::describe(&self.catalog, &name).map(Reply::Rows),
+            Statement::Explain(statement) => self.explain(*statement).map(Reply::Text),
+            Statement::Query(query) => logical::logical_plan(&self.catalog, &query).map(Reply::Query),
+        }
+    }
+
+    fn declare(&mut self, declare: Declare) -> Result<(), Error> {
+        if declare.if_not_exists && self.catalog.get(&declare.relation.name).is_some() {
+            return Ok(());
+        }
+        let mut relation = declare.relation;
+        relation.file = relation.file.map(|file| self.folder.join(file).into());
+        self.catalog.declare_relation(relation).map(|_| ())
+    }
+
+    fn derive(&mut self, derive: &Derive) -> Result<(), Error> {
+        if derive.if_not_exists && self.catalog.get(&derive.name).is_some() {
+            return Ok(());
+        }
+        if self.mode == Mode::Batch {
+            let plan = logical::logical_plan(&self.catalog, &derive.query)?;
+            return self.catalog.declare(&derive.name, Named::Query(Arc::new(plan)));
+        }
+        let running = self.plan(derive)?;
+        self.catalog.declare_relation(running.query.result.clone())?;
+        self.running.push(running);
+        Ok(())
+    }
+
+    fn plan(&self, derive: &Derive) -> Result<Running, Error> {
+        let plan = logical::logical_plan(&self.catalog, &derive.query)?;
+        let query = stream::plan_query(&derive.name, plan, &derive.into())?;
+        Ok(Running {
+            query,
+            delivery: derive.options.delivery,
+            retention: derive.options.retention,
+            files: None,
+        })
+    }
+
+    fn sink(&mut self, sink: Sink) -> Result<(), Error> {
+        self.catalog.declare(&sink.name, Named::Sink(sink.to.clone()))?;
+        if self.mode == Mode::Batch {
+            return Ok(());
+        }
+        let (topic, format, key, files) = match sink.to {
+            Target::Topic { topic, format, key } => (topic, format, key, None),
+            Target::Files { directory, format } => {
+                let files = Files {
+                    folder: self.folder.join(directory),
+                    format,
+                };
+                (
+                    format!("{}.sink", sink.name).into(),
+                    Format::Arrow,
+                    Vec::new(),
+                    Some(files),
+                )
+            }
+        };
+        let options = DeriveOptions {
+            topic,
+            format,
+            key,
+            delivery: sink.delivery,
+            ..DeriveOptions::new(&sink.name)
+        };
+        let running = self.plan(&stream_of(sink.name, sink.query, options))?;
+        self.running.push(Running { files, ..running });
+        Ok(())
+    }
+
+    fn drop(&mut self, object: Object, name: &str, if_exists: bool) -> Result<(), Error> {
+        let Some(named) = self.catalog.get(name) else {
+            return if if_exists {
+                Ok(())
+            } else {
+                Err(self.catalog.unknown(name))
+            };
+        };
+        let is = match named {
+            Named::Relation(relation) => match relation.kind {
+                Kind::Stream => Object::Stream,
+                Kind::Table => Object::Table,
+                Kind::View => Object::View,
+            },
+            Named::Query(_) => Object::View,
+            Named::Sink(_) => Object::Sink,
+        };
+        if is != object {
+            return Err(Error::Plan(
+                format!("{name} is a {is:?}: write DROP {is:?} {name}").to_lowercase(),
+            ));
+        }
+        let user = self
+            .running
+            .iter()
+            .find(|running| reads(&running.query, name) && !is_called(running, name));
+        if let Some(user) = user {
+            return Err(Error::Plan(format!(
+                "{} reads {name}: DROP that before",
+                user.query.name
+            )));
+        }
+        self.catalog.remove(name)?;
+        self.running.retain(|running| !is_called(running, name));
+        Ok(())
+    }
+
+    fn explain(&self, statement: Statement) -> Result<String, Error> {
+        let derive = match statement {
+            Statement::Query(query) => stream_of("query".into(), query, DeriveOptions::new(&"query".into())),
+            Statement::Derive(derive) => derive,
+            _ => {
+                return Err(Error::Plan(
+                    "EXPLAIN explains a SELECT, or a CREATE … AS SELECT".to_owned(),
+                ));
+            }
+        };
+        if self.mode == Mode::Batch {
+            let plan = logical::optimise(logical::logical_plan(&self.catalog, &derive.query)?)?;
+            return Ok(plan.display_indent().to_string());
+        }
+        Ok(stream::explain(&self.plan(&derive)?.query))
+    }
+}
+
+fn stream_of(name: Arc<str>, query: Query, options: DeriveOptions) -> Derive {
+    Derive {
+        name,
+        materialised: false,
+        query,
+        options,
+        if_not_exists: false,
+    }
+}
+
+fn is_called(running: &Running, name: &str) -> bool {
+    running.query.name.eq_ignore_ascii_case(name)
+}
+
+fn reads(query: &plan::Query, name: &str) -> bool {
+    let inputs = query.stages.iter().flat_map(|stage| &stage.inputs);
+    inputs.into_iter().any(|input| match &input.source {
+        plan::Source::Stream(relation) | plan::Source::Table(relation) => relation.name.eq_ignore_ascii_case(name),
+        plan::Source::Exchange(_) => false,
+    })
+}
