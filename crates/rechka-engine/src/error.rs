@@ -51,3 +51,15 @@ impl From<arrow::error::ArrowError> for EngineError {
         EngineError::Query(error.to_string())
     }
 }
+
+impl From<rechka_sql::Error> for EngineError {
+    fn from(error: rechka_sql::Error) -> Self {
+        EngineError::Query(error.to_string())
+    }
+}
+
+impl From<EngineError> for datafusion::error::DataFusionError {
+    fn from(error: EngineError) -> Self {
+        datafusion::error::DataFusionError::External(Box::new(error))
+    }
+}

@@ -3,14 +3,17 @@
 //! A [`Task`] is a loop over epochs: it reads records as a member of a consumer group, hands them to a [`Processor`], and
 //! commits what the processor made of them, its state and the offsets in one transaction. [`Recogniser`] is the processor
 //! that turns audio into transcripts, with a thread of its own.
+mod clock;
 mod error;
 mod failpoint;
 pub mod operators;
+pub mod pipelines;
 mod processor;
 mod recogniser;
 mod running;
 mod stage;
 mod statistics;
+pub mod stored;
 mod task;
 
 pub use error::{EngineError, Result};

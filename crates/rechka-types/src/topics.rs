@@ -13,6 +13,11 @@ pub const PARTIALS: &str = "transcripts.partial";
 /// The most audio in one record of [`AUDIO`], in seconds.
 pub const MAX_RECORD_SECONDS: usize = 60;
 
+/// The texts of the pipelines that run over the log. Key: the pipeline. Compacted.
+pub const PIPELINES: &str = "rechka.pipelines";
+/// How running queries go, told every second. Key: the query. Compacted.
+pub const STATUS: &str = "rechka.status";
+
 /// The topic of records that could not be processed, with the reason.
 pub fn dead(topic: &str) -> String {
     format!("{topic}.dead")

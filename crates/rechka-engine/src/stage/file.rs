@@ -13,7 +13,7 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::{EngineError, Result};
 
 /// Reads the rows of a file with the columns `read`: CSV with a header, JSON (an object a line) or Parquet, by the ending.
-pub(super) fn read(path: &Path, read: &SchemaRef) -> Result<Vec<RecordBatch>> {
+pub(crate) fn read(path: &Path, read: &SchemaRef) -> Result<Vec<RecordBatch>> {
     let wrong = |reason: String| EngineError::Query(format!("can't read {}: {reason}", path.display()));
     let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
     let ending = path.extension().unwrap_or_default().to_ascii_lowercase();

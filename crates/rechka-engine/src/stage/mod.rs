@@ -28,4 +28,7 @@ mod watermark;
 
 pub(crate) use context::StageContext;
 pub use dag::NewOperator;
+pub(crate) use file::read as read_file;
 pub(crate) use processor::{StageProcessor, late_topic};
+pub(crate) use source::StreamSource;
+pub(crate) use table::TableReader;

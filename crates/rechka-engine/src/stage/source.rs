@@ -18,7 +18,7 @@ use super::{
 use crate::Result;
 
 /// Decodes what a stage reads of a stream.
-pub(super) struct StreamSource {
+pub(crate) struct StreamSource {
     decoder: Box<dyn Decoder>,
     columns: Columns,
     schema: SchemaRef,
@@ -28,7 +28,7 @@ pub(super) struct StreamSource {
 }
 
 /// Rows that are fit for the operators.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub rows: RecordBatch,
     /// The greatest event time, in microseconds.
     pub latest: Option<i64>,

@@ -40,7 +40,7 @@ fn with_deleted(mut columns: Vec<ArrayRef>, deleted: bool, count: usize, schema:
 }
 
 /// Follows a table.
-pub(super) struct TableReader {
+pub(crate) struct TableReader {
     relation: Arc<Relation>,
     reader: Box<dyn Reader>,
     decoder: Box<dyn Decoder>,

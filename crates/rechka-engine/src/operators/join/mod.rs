@@ -14,8 +14,6 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array, new_null_array},
     compute::take_record_batch,

@@ -1,4 +1,6 @@
 //! Joins against a model that compares every row with every other.
+use std::sync::Arc;
+
 use arrow::{
     array::{AsArray, Int64Array, TimestampMillisecondArray},
     datatypes::{DataType, Field, Int64Type, Schema, TimeUnit},
