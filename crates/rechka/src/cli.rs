@@ -1,5 +1,5 @@
 //! What one can type.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -16,6 +16,8 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   rechka demo                                    see it work: no arguments, no network
   rechka transcribe talk.mp3 --format srt -o .   subtitles beside the sound
+  rechka run shop.sql                            a pipeline of SQL, for ever, exactly once
+  rechka sql -e \"SELECT * FROM revenue\"          ask what it has made
   rechka serve                                   the page, with your microphone: http://127.0.0.1:8080
   rechka consume transcripts --follow            what it heard, as it is heard";
 
@@ -27,6 +29,12 @@ pub enum Command {
     Transcribe(Transcribe),
     /// Serve the page and the live WebSocket, and recognise what comes in
     Serve(Serve),
+    /// Run a pipeline: a file of SQL, for ever
+    Run(Run),
+    /// Ask what is stored: SQL over streams, tables and views
+    Sql(Sql),
+    /// Show how the running queries go
+    Status(Status),
     /// List the topics of the log
     Topics(Topics),
     /// Append lines from standard input to a topic
@@ -137,6 +145,104 @@ pub struct Serve {
     pub log: LogArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  rechka run pipelines/shop.sql
+  rechka run shop.sql --epoch 1s --delivery at-least-once
+  rechka run shop.sql --once                     work off what is stored, and end")]
+pub struct Run {
+    /// The pipeline
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// What a crash may do to results, where the pipeline does not say it itself
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub delivery: Option<DeliveryArg>,
+    /// How often results are committed
+    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = duration)]
+    pub epoch: Duration,
+    /// Address of views, metrics and the page
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: String,
+    /// Read to where the streams end now, close every window, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeliveryArg {
+    /// Nothing
+    ExactlyOnce,
+    /// Repeat some
+    AtLeastOnce,
+    /// Lose some
+    AtMostOnce,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  rechka sql -e \"SELECT * FROM revenue ORDER BY window_end DESC LIMIT 5\"
+  rechka sql -e \"SHOW RELATIONS\"
+  rechka sql --batch -e \"SELECT count(*) FROM clicks\"
+  rechka sql --batch pipelines/shop.sql          the whole pipeline over what is stored")]
+pub struct Sql {
+    /// A file of statements
+    #[arg(value_name = "FILE", required_unless_present = "execute", conflicts_with = "execute")]
+    pub file: Option<PathBuf>,
+    /// Statements
+    #[arg(short, long, value_name = "SQL")]
+    pub execute: Option<String>,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Read streams too, as far as they are stored: what a running query would give, computed now
+    #[arg(long)]
+    pub batch: bool,
+    /// How rows are printed
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub format: RowFormat,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RowFormat {
+    /// A table for people
+    Table,
+    /// One JSON object a line
+    Json,
+    /// Comma-separated, with a header
+    Csv,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  rechka status\n  rechka status --follow")]
+pub struct Status {
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Show it again every second
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// A time such as `100ms`, `2s` or `1m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("write a number and a unit: 100ms, 2s or 1m".to_owned()),
+    };
+    let count: u32 = digits
+        .parse()
+        .map_err(|_| "write a number and a unit: 100ms, 2s or 1m".to_owned())?;
+    match u64::from(count) * unit {
+        millis @ 1..=60_000 => Ok(Duration::from_millis(millis)),
+        _ => Err("an epoch takes between 1ms and 1m".to_owned()),
+    }
 }
 
 /// Where the log is.

@@ -7,7 +7,10 @@ mod location;
 mod model;
 mod node;
 mod position;
+mod queries;
+mod rows;
 mod runtime;
+mod status_table;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -23,15 +26,28 @@ fn main() -> std::process::ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Transcribe(arguments) => commands::transcribe::run(arguments),
         Command::Serve(arguments) => commands::serve::run(arguments),
+        Command::Run(arguments) => commands::run::run(arguments),
+        Command::Sql(arguments) => commands::sql::run(arguments),
+        Command::Status(arguments) => commands::status::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
         Command::Produce(arguments) => commands::produce::run(arguments),
         Command::Consume(arguments) => commands::consume::run(arguments),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
+        // Whoever read standard output has seen enough: `| head`.
+        Err(error) if is_broken_pipe(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rechka: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    error
+        .chain()
+        .any(|cause| io(cause) == Some(std::io::ErrorKind::BrokenPipe))
 }

@@ -1,0 +1,90 @@
+//! `rechka sql`: questions about what is stored.
+use std::{io::Write, path::Path, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use rechka_engine::{pipelines, stored};
+use rechka_log::Log;
+use rechka_sql::{Kind, Mode, Pipeline, Reply, Statement, logical};
+
+use crate::{cli::Sql, rows::Printer, runtime};
+
+/// Executes statements one after another, and prints what they answer.
+pub fn run(arguments: &Sql) -> Result<()> {
+    let (text, folder) = match (&arguments.execute, &arguments.file) {
+        (Some(text), _) => (text.clone(), Path::new("")),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            (text, file.parent().unwrap_or(Path::new("")))
+        }
+        (None, None) => bail!("what shall be asked? rechka sql -e \"SELECT …\", or a file"),
+    };
+    let statements = Statement::parse(&text)?;
+    let log = arguments.log.log.open_read_only()?;
+    let mode = if arguments.batch { Mode::Batch } else { Mode::Stream };
+    let mut pipeline = Pipeline::new(mode, folder);
+    // A whole pipeline declares its own names.
+    if !statements.iter().any(declares) {
+        pipeline.catalog = pipelines::published(&*log)?.catalog;
+    }
+    let asks = statements.iter().any(|statement| !declares(statement));
+    let mut derived = Vec::new();
+    for statement in statements {
+        if let Statement::Derive(derive) = &statement {
+            derived.push(Arc::clone(&derive.name));
+        }
+        answer(arguments, &log, pipeline.execute(statement)?)?;
+    }
+    if !asks && arguments.batch {
+        // The text only makes relations: these are what one wants to see.
+        for name in derived {
+            writeln!(std::io::stdout(), "-- {name}")?;
+            for statement in Statement::parse(&format!("SELECT * FROM \"{name}\""))? {
+                answer(arguments, &log, pipeline.execute(statement)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn declares(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Declare(_) | Statement::Derive(_) | Statement::View { .. } | Statement::Sink(_)
+    )
+}
+
+fn answer(arguments: &Sql, log: &Arc<dyn Log>, reply: Reply) -> Result<()> {
+    match reply {
+        Reply::Done => Ok(()),
+        Reply::Rows(rows) => {
+            let mut printer = Printer::new(arguments.format, rows.schema());
+            printer.print(rows)?;
+            printer.finish()
+        }
+        Reply::Text(text) => Ok(writeln!(std::io::stdout(), "{text}")?),
+        Reply::Query(plan) => {
+            let relations = logical::relations(&plan)?;
+            let stream = relations.iter().find(|relation| relation.kind == Kind::Stream);
+            if !arguments.batch
+                && let Some(stream) = stream
+            {
+                bail!(
+                    "{} is a stream, which never ends: `rechka sql --batch` answers over what is stored of it now; to keep the \
+                     answer up to date, put CREATE MATERIALIZED VIEW … AS into a pipeline and `rechka run` it",
+                    stream.name
+                );
+            }
+            let frame = stored::query(log, plan)?;
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            runtime::run(async {
+                let mut rows = frame.execute_stream().await?;
+                let mut printer = Printer::new(arguments.format, schema);
+                while let Some(rows) = rows.next().await {
+                    printer.print(rows?)?;
+                }
+                printer.finish()
+            })
+        }
+    }
+}

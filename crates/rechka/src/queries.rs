@@ -1,0 +1,225 @@
+//! Queries that run for ever, and how they go.
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rechka_engine::{RunOptions, RunningQuery, Statistics, TaskStatistics};
+use rechka_log::{Append, BatchBuilder, Cleanup, Log, TopicPartition, TopicSpec};
+use rechka_serve::Probe;
+use rechka_sql::Pipeline;
+use rechka_types::topics::STATUS;
+use serde::{Deserialize, Serialize};
+
+/// The queries of a pipeline, running.
+pub struct Queries {
+    log: Arc<dyn Log>,
+    running: Mutex<Vec<RunningQuery>>,
+}
+
+/// How a query goes, summed over its tasks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueryStatus {
+    /// Its name.
+    pub query: String,
+    /// Number of its tasks.
+    pub tasks: usize,
+    /// Records read.
+    pub records_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Rows that came too late.
+    pub late: u64,
+    /// Records that went to the dead letters.
+    pub dead: u64,
+    /// Records that wait.
+    pub lag: u64,
+    /// The least watermark of the last stage, in milliseconds since 1970, if there is one.
+    pub watermark: Option<i64>,
+    /// Memory of the state, in bytes.
+    pub state_bytes: usize,
+    /// The longest last epoch of a task, in milliseconds.
+    pub epoch_ms: f64,
+    /// How often tasks failed.
+    pub restarts: u64,
+    /// Why one failed last.
+    pub error: Option<String>,
+}
+
+impl QueryStatus {
+    /// Sums it up.
+    pub fn new(statistics: &Statistics) -> Self {
+        let tasks = &statistics.tasks;
+        let sum = |of: fn(&TaskStatistics) -> u64| tasks.iter().map(of).sum();
+        let last = tasks.iter().map(|task| task.stage).max();
+        let watermarks = tasks
+            .iter()
+            .filter(|task| Some(task.stage) == last)
+            .map(|task| task.watermark);
+        Self {
+            query: statistics.query.to_string(),
+            tasks: tasks.len(),
+            records_in: sum(|task| if task.stage == 0 { task.records_in } else { 0 }),
+            rows_out: tasks
+                .iter()
+                .filter(|task| Some(task.stage) == last)
+                .map(|task| task.rows_out)
+                .sum(),
+            late: sum(|task| task.late),
+            dead: sum(|task| task.dead),
+            lag: statistics.lag(),
+            watermark: watermarks
+                .min()
+                .filter(|micros| ![i64::MIN, i64::MAX].contains(micros))
+                .map(|micros| micros / 1000),
+            state_bytes: tasks.iter().map(|task| task.state_bytes).sum(),
+            epoch_ms: tasks
+                .iter()
+                .map(|task| task.epoch)
+                .max()
+                .unwrap_or(Duration::ZERO)
+                .as_secs_f64()
+                * 1e3,
+            restarts: statistics.restarts,
+            error: statistics.error.clone(),
+        }
+    }
+}
+
+impl Queries {
+    /// Starts all queries of a pipeline. `options`: for each, by the delivery that it asks for.
+    pub fn start(
+        log: &Arc<dyn Log>,
+        pipeline: &Pipeline,
+        options: impl Fn(&rechka_sql::Running) -> RunOptions,
+    ) -> Result<Self> {
+        let start = |running: &rechka_sql::Running| {
+            rechka_engine::run(Arc::clone(log), running.query.clone(), options(running))
+                .with_context(|| format!("starting {}", running.query.name))
+        };
+        let running = pipeline.running.iter().map(start).collect::<Result<_>>()?;
+        Ok(Self {
+            log: Arc::clone(log),
+            running: Mutex::new(running),
+        })
+    }
+
+    /// How they go.
+    pub fn status(&self) -> Vec<QueryStatus> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running
+            .iter()
+            .map(|query| QueryStatus::new(&query.statistics()))
+            .collect()
+    }
+
+    /// Tells it in the log, for `rechka status`.
+    pub fn publish(&self, status: &[QueryStatus]) -> Result<()> {
+        let mut batch = BatchBuilder::new();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_millis();
+        for status in status {
+            batch.push(
+                Some(status.query.as_bytes()),
+                &serde_json::to_vec(status)?,
+                now as i64,
+                &[],
+            )?;
+        }
+        if !status.is_empty() {
+            let append = Append {
+                to: TopicPartition::new(STATUS, 0),
+                batch: batch.finish(),
+            };
+            self.log.append(vec![append])?.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Makes the topic that [`Queries::publish`] writes.
+    pub fn create_status_topic(log: &dyn Log) -> Result<()> {
+        Ok(log.create_topic(&TopicSpec {
+            cleanup: Cleanup::Compact,
+            ..TopicSpec::new(STATUS, 1)
+        })?)
+    }
+
+    /// Whether any of them still runs.
+    pub fn is_running(&self) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().any(RunningQuery::is_running)
+    }
+
+    /// Stops them all after their current epochs; says what ended one before.
+    pub fn stop(&self) -> Result<()> {
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        running
+            .into_iter()
+            .map(RunningQuery::stop)
+            .collect::<Result<Vec<()>, _>>()?;
+        Ok(())
+    }
+}
+
+impl Probe for Queries {
+    fn name(&self) -> &str {
+        "queries"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self
+            .status()
+            .into_iter()
+            .find_map(|status| Some((status.query, status.error?)))
+        {
+            Some((query, error)) => Err(format!("{query}: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    fn metrics(&self, text: &mut String) {
+        let status = self.status();
+        let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&QueryStatus) -> Option<f64>| {
+            text.push_str(&format!(
+                "# HELP rechka_query_{name} {help}\n# TYPE rechka_query_{name} {kind}\n"
+            ));
+            for status in &status {
+                if let Some(value) = value(status) {
+                    text.push_str(&format!("rechka_query_{name}{{query=\"{}\"}} {value}\n", status.query));
+                }
+            }
+        };
+        family("records_total", "counter", "Records read.", &|status| {
+            Some(status.records_in as f64)
+        });
+        family("rows_total", "counter", "Rows written.", &|status| {
+            Some(status.rows_out as f64)
+        });
+        family("late_rows_total", "counter", "Rows that came too late.", &|status| {
+            Some(status.late as f64)
+        });
+        family(
+            "dead_records_total",
+            "counter",
+            "Records that could not be used.",
+            &|status| Some(status.dead as f64),
+        );
+        family("restarts_total", "counter", "Tasks that failed.", &|status| {
+            Some(status.restarts as f64)
+        });
+        family("lag_records", "gauge", "Records that wait.", &|status| {
+            Some(status.lag as f64)
+        });
+        family("state_bytes", "gauge", "Memory of the state.", &|status| {
+            Some(status.state_bytes as f64)
+        });
+        family("epoch_seconds", "gauge", "The longest last epoch.", &|status| {
+            Some(status.epoch_ms / 1e3)
+        });
+        family("watermark_seconds", "gauge", "Event time, since 1970.", &|status| {
+            status.watermark.map(|millis| millis as f64 / 1e3)
+        });
+    }
+}
