@@ -1,5 +1,7 @@
 //! What a task runs.
-use rechka_log::{Append, Fetched, LogError, Offset, Partition};
+use std::ops::Range;
+
+use rechka_log::{Append, Fetched, LogError, Offset, Partition, TopicPartition};
 
 use crate::Result;
 
@@ -33,6 +35,15 @@ pub trait Processor: Send {
     fn revoked(&mut self, partition: Partition);
     /// Takes records. Each comes once, in order.
     fn push(&mut self, fetched: &Fetched) -> Result<()>;
+    /// Records are damaged: they will not be pushed. A processor that can't do without them gives the error back, and stands still.
+    fn lost(&mut self, from: &TopicPartition, offsets: Range<Offset>, reason: &str) -> Result<()> {
+        let damaged = LogError::Damaged {
+            from: from.clone(),
+            offsets,
+            reason: reason.to_owned(),
+        };
+        Err(damaged.into())
+    }
     /// Everything that is in the log by now has been pushed.
     fn caught_up(&mut self) {}
     /// Works on what was pushed; true when there is more to do at once.

@@ -9,6 +9,7 @@
 //! after a crash, the same steps follow: restore, read on.
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -139,7 +140,14 @@ impl<P: Processor> Task<P> {
             false => self.settings.epoch.clamp(SHORTEST_WAIT, WAIT),
         };
         for _ in 0..MOST_BATCHES {
-            match self.member.poll(wait)? {
+            let event = match self.member.poll(wait) {
+                Err(LogError::Damaged { from, offsets, reason }) => {
+                    self.lose(&from, offsets, &reason)?;
+                    continue;
+                }
+                polled => polled?,
+            };
+            match event {
                 Event::Batch(fetched) => {
                     let partition = fetched.from.partition;
                     self.push(fetched)?;
@@ -195,6 +203,27 @@ impl<P: Processor> Task<P> {
         next[topic] = fetched.next_offset();
         self.pushed = true;
         self.settings.failpoint.reach(Step::Pushed)
+    }
+
+    /// Tells the processor what can't be read, up to where reading is to stop.
+    fn lose(&mut self, from: &TopicPartition, mut offsets: Range<Offset>, reason: &str) -> Result<()> {
+        let Some(Some(next)) = self.assigned.get_mut(&from.partition) else {
+            return Ok(());
+        };
+        let Some(topic) = self.settings.topics.iter().position(|topic| *topic == from.topic) else {
+            return Ok(());
+        };
+        let end = self.settings.ends.get(from).copied().unwrap_or(Offset::MAX);
+        if offsets.end >= end {
+            self.member.pause(std::slice::from_ref(from))?;
+        }
+        offsets = offsets.start.max(next[topic])..offsets.end.min(end);
+        if !offsets.is_empty() {
+            self.processor.lost(from, offsets.clone(), reason)?;
+            next[topic] = offsets.end;
+            self.pushed = true;
+        }
+        Ok(())
     }
 
     /// Commits the epoch with the place of every partition, so that it is refused whole when one of them is lost.

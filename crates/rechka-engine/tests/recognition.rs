@@ -163,6 +163,62 @@ fn audio_that_is_missing_at_the_end_is_reported_as_failed() {
 }
 
 #[test]
+fn audio_that_is_damaged_in_the_log_is_reported_as_failed_and_the_stream_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut anna = session("anna", &noise(1, 30.0, 8_000), 8_000, 800);
+    let mut end = anna.pop().unwrap();
+    end.headers.push((headers::FRAME, "240000".into()));
+    let log = SqliteLog::open(directory.path()).unwrap();
+    create_audio_topic(&log);
+    append(&log, &anna);
+    append(&log, &[end]);
+    append(&log, &session("boris", &noise(2, 10.0, 8_000), 8_000, 800));
+    drop(log);
+    // Batches have sixteen records: these are in the seventh and in the last.
+    let file = directory.path().join("log.sqlite");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let mut damage = |record: &Record| {
+        let needle = record
+            .value
+            .chunks(64)
+            .find(|chunk| chunk.iter().all(|byte| *byte != 0));
+        let needle = needle.expect("not all of it is silence");
+        let place = bytes.windows(needle.len()).position(|window| window == needle);
+        bytes[place.expect("literals of LZ4 lie there as they are")] ^= 1;
+    };
+    damage(&anna[100]);
+    damage(&anna[299]);
+    std::fs::write(&file, bytes).unwrap();
+
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    wait_for(&*log, 2);
+    let metrics = recogniser.metrics();
+    recogniser.stop().unwrap();
+    assert!(metrics.error().is_none());
+    assert!(
+        metrics
+            .prometheus()
+            .contains("\nrechka_recogniser_damaged_records_total 28\n")
+    );
+    let run = Run {
+        log,
+        _directory: directory,
+    };
+    let (anna, boris): (Vec<_>, Vec<_>) = run.transcripts().into_iter().partition(|t| t.session == "anna");
+    assert_covered(&anna, 30.0);
+    assert_covered(&boris, 10.0);
+    let failed = |t: &Transcript| (t.kind == Kind::Failed).then_some((t.start, t.end));
+    assert_eq!(
+        anna.iter().filter_map(failed).collect::<Vec<_>>(),
+        [(9.6, 11.2), (28.8, 30.0)]
+    );
+    let reasons = run.reasons();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().all(|reason| reason.contains("checksum")), "{reasons:?}");
+}
+
+#[test]
 fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
     let good = session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600);
     let spoil = |change: fn(&mut Record)| {

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub(super) finals: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) dead: AtomicU64,
+    /// Records that were damaged in the log.
+    pub(super) damaged: AtomicU64,
     pub(super) lag_milliseconds: AtomicU64,
     pub(super) held_samples: AtomicU64,
     latencies: [AtomicU64; BOUNDS.len() + 1],
@@ -102,7 +104,7 @@ impl Metrics {
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
         let seconds = |microseconds: &AtomicU64| microseconds.load(Relaxed) as f64 / 1e6;
-        let single: [(&str, &str, &str, f64); 14] = [
+        let single: [(&str, &str, &str, f64); 15] = [
             ("sessions", "gauge", "Sessions in memory.", self.sessions() as f64),
             (
                 "sessions_waiting",
@@ -181,6 +183,12 @@ impl Metrics {
                 "counter",
                 "Records that could not be processed.",
                 self.dead.load(Relaxed) as f64,
+            ),
+            (
+                "damaged_records_total",
+                "counter",
+                "Records that were damaged in the log, and are lost.",
+                self.damaged.load(Relaxed) as f64,
             ),
         ];
         for (name, kind, help, value) in single {

@@ -1,6 +1,7 @@
 //! The operator: records to sessions, what is due to the model, what they say to the log.
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
@@ -390,6 +391,17 @@ impl<M: Model + ?Sized> Processor for Recognition<M> {
             self.take(fetched.from.partition, offset, &record)?;
         }
         Ok(())
+    }
+
+    /// The sessions of the lost records tell by the next frame's number what they miss.
+    fn lost(&mut self, from: &TopicPartition, offsets: Range<Offset>, reason: &str) -> Result<()> {
+        let Some(sessions) = self.partitions.get_mut(&from.partition) else {
+            return Ok(());
+        };
+        tracing::error!(%from, ?offsets, reason, "damaged records are left out");
+        sessions.position = offsets.end;
+        self.metrics.damaged.fetch_add(offsets.end - offsets.start, Relaxed);
+        Ok(self.outbox.lost(from.partition, offsets, reason, now())?)
     }
 
     fn work(&mut self) -> Result<bool> {

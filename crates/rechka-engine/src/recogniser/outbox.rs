@@ -1,7 +1,9 @@
 //! What an epoch writes, by topic and partition.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use rechka_log::{Append, BatchBuilder, Header, MAX_RECORD_BYTES, Partition, RecordRef, Result, TopicPartition};
+use rechka_log::{
+    Append, BatchBuilder, Header, MAX_RECORD_BYTES, Offset, Partition, RecordRef, Result, TopicPartition,
+};
 use rechka_types::{Partial, Transcript, topics};
 
 use super::stored::STATE;
@@ -67,14 +69,8 @@ impl Outbox {
     }
 
     /// A record of the audio topic that could not be processed, as it was, with headers that say why and where it was.
-    pub fn dead(&mut self, partition: Partition, offset: u64, record: &RecordRef<'_>, reason: &str) -> Result<()> {
-        let (number, offset) = (partition.to_string(), offset.to_string());
-        let why: [Header<'_>; 4] = [
-            ("dead.reason", reason.as_bytes()),
-            ("dead.topic", topics::AUDIO.as_bytes()),
-            ("dead.partition", number.as_bytes()),
-            ("dead.offset", offset.as_bytes()),
-        ];
+    pub fn dead(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>, reason: &str) -> Result<()> {
+        let why = why(partition, offset..offset + 1, reason);
         let size = |headers: &[Header<'_>]| {
             headers
                 .iter()
@@ -89,8 +85,15 @@ impl Outbox {
             value = &value[..value.len().min(MAX_RECORD_BYTES / 2)];
             headers.clear();
         }
-        headers.extend(why);
+        headers.extend(why.iter().map(|(name, value)| (*name, value.as_bytes())));
         self.dead.push(partition, key, value, record.timestamp, &headers)
+    }
+
+    /// Records of the audio topic that are damaged: one empty record with headers that say why and where they were.
+    pub fn lost(&mut self, partition: Partition, offsets: Range<Offset>, reason: &str, timestamp: i64) -> Result<()> {
+        let why = why(partition, offsets, reason);
+        let headers = why.each_ref().map(|(name, value)| (*name, value.as_bytes()));
+        self.dead.push(partition, None, &[], timestamp, &headers)
     }
 
     /// The state of a session; an empty value: nothing is known of it any more.
@@ -143,6 +146,17 @@ fn appends_to(topic: &str, batches: &mut Batches) -> Vec<Append> {
         batch: batch.finish(),
     })
     .collect()
+}
+
+/// The headers of a dead letter: why, and where it was.
+fn why(partition: Partition, offsets: Range<Offset>, reason: &str) -> [(&'static str, String); 5] {
+    [
+        ("dead.reason", reason.to_owned()),
+        ("dead.topic", topics::AUDIO.to_owned()),
+        ("dead.partition", partition.to_string()),
+        ("dead.offset", offsets.start.to_string()),
+        ("dead.records", (offsets.end - offsets.start).to_string()),
+    ]
 }
 
 /// Structs of text, numbers and lists can always be written.
