@@ -1,8 +1,8 @@
 //! Tasks over the log.
 //!
 //! A [`Task`] is a loop over epochs: it reads records as a member of a consumer group, hands them to a [`Processor`], and
-//! commits what the processor made of them, its state and the offsets in one transaction. [`Recogniser`] is the processor
-//! that turns audio into transcripts, with a thread of its own.
+//! commits what the processor made of them, its state and the offsets in one transaction. There are two processors: [`run`] runs
+//! the stages of a streaming query, whose [`operators`] are pure; [`Recogniser`] turns audio into transcripts.
 mod clock;
 mod error;
 mod failpoint;

@@ -9,11 +9,14 @@ use rechka_sql::{
 
 use crate::{
     Result,
-    stage::{context, late_topic},
+    stage::{
+        context::{self, Topics},
+        late_topic,
+    },
 };
 
 /// Makes the topics that are missing. `stages`: the topics of each, and the number of its tasks.
-pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Vec<(Arc<str>, Vec<usize>)>, Partition)]) -> Result<()> {
+pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)]) -> Result<()> {
     let mut specs = vec![of_relation(&query.result)];
     for (number, (stage, (_, tasks))) in query.stages.iter().zip(stages).enumerate() {
         for input in &stage.inputs {

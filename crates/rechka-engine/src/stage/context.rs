@@ -10,6 +10,9 @@ use rechka_sql::plan::{Groups, Operation, Output, Query, Source, Stage};
 use super::{changelog, dag::NewOperator};
 use crate::{EngineError, Failpoint, Result, statistics::Meter};
 
+/// Topics that a stage reads as a group, and the inputs that each feeds.
+pub(crate) type Topics = Vec<(Arc<str>, Vec<usize>)>;
+
 /// A stage, ready to run.
 pub(crate) struct StageContext {
     pub log: Arc<dyn Log>,
@@ -18,8 +21,8 @@ pub(crate) struct StageContext {
     pub number: usize,
     /// Number of its tasks: one for each partition of its inputs.
     pub tasks: Partition,
-    /// The topics that it reads as a group, and the inputs that each feeds.
-    pub topics: Vec<(Arc<str>, Vec<usize>)>,
+    /// What it reads.
+    pub topics: Topics,
     /// How many sources speak about the time of each input.
     pub sources: Vec<usize>,
     /// The topic of its state, if it has some.
@@ -89,8 +92,8 @@ pub(crate) fn sources(query: &Query, stage: &Stage) -> Result<Vec<usize>> {
 }
 
 /// The topics that a stage reads as a group, and the inputs that each feeds.
-pub(crate) fn topics(query: &Query, stage: &Stage) -> Vec<(Arc<str>, Vec<usize>)> {
-    let mut topics: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+pub(crate) fn topics(query: &Query, stage: &Stage) -> Topics {
+    let mut topics = Topics::new();
     for (number, input) in stage.inputs.iter().enumerate() {
         let topic = match &input.source {
             Source::Table(_) => continue,

@@ -50,7 +50,7 @@ pub fn die_at(deaths: Vec<usize>) -> (Failpoint, Arc<AtomicUsize>) {
     let failpoint = Failpoint::new(move |step| {
         let number = counter.fetch_add(1, SeqCst);
         match deaths.contains(&number) {
-            true if number % 2 == 0 => Err(EngineError::Query(format!("killed at {step:?}"))),
+            true if number.is_multiple_of(2) => Err(EngineError::Query(format!("killed at {step:?}"))),
             true => std::panic::panic_any("killed"),
             false => Ok(()),
         }
@@ -71,7 +71,7 @@ fn die_everywhere(query: &Query, partitions: Partition, delivery: Delivery, chec
     let (expected, steps) = results(query, partitions, delivery, vec![]);
     assert!(!expected.is_empty());
     assert!(steps > 200, "{steps} steps are too few to be of interest");
-    for step in (0..steps).step_by((steps / 40).max(1)) {
+    for step in (0..steps).step_by((steps / 25).max(1)) {
         let (found, _) = results(query, partitions, delivery, vec![step, step + 7, step + 20]);
         check(&found, &expected);
     }
