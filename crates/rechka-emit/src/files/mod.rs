@@ -53,6 +53,8 @@ impl Default for Limits {
 /// Writes the rows of a relation into files of a folder, on a thread of its own. Dropping it stops it.
 pub struct FileSink {
     stop: Arc<AtomicBool>,
+    /// Whether to stop when everything is read.
+    at_end: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
 
@@ -72,6 +74,8 @@ impl FileSink {
         let stop = Arc::new(AtomicBool::new(false));
         let name = format!("sink {}", relation.name);
         let stopped = Arc::clone(&stop);
+        let at_end = Arc::new(AtomicBool::new(false));
+        let until_end = Arc::clone(&at_end);
         let work = move || {
             let mut work = Work {
                 log,
@@ -80,6 +84,7 @@ impl FileSink {
                 format,
                 limits,
                 stop: stopped,
+                at_end: until_end,
             };
             work.run()
         };
@@ -89,8 +94,18 @@ impl FileSink {
             .map_err(|error| EmitError::Thread(error.to_string()))?;
         Ok(Self {
             stop,
+            at_end,
             thread: Some(thread),
         })
+    }
+
+    /// Waits until everything that is stored now is in files, and ends.
+    pub fn finish(mut self) -> Result<()> {
+        self.at_end.store(true, Ordering::Relaxed);
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| EmitError::Panicked)?,
+            None => Ok(()),
+        }
     }
 
     /// Finishes the open files and ends.
@@ -122,6 +137,7 @@ struct Work {
     format: FileFormat,
     limits: Limits,
     stop: Arc<AtomicBool>,
+    at_end: Arc<AtomicBool>,
 }
 
 /// What is open since the group was joined.
@@ -164,6 +180,7 @@ impl Work {
                 Event::Revoked(partitions) => {
                     self.finish(&mut session, |partition, _| partitions.contains(&partition))?
                 }
+                Event::CaughtUp if self.at_end.load(Ordering::Relaxed) => break,
                 Event::Assigned(_) | Event::CaughtUp => {}
             }
             self.finish(&mut session, |_, part| part.is_due(&self.limits))?;

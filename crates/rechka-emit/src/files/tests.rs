@@ -132,7 +132,7 @@ fn a_file_whose_offset_was_not_committed_is_replaced() {
 }
 
 #[test]
-fn open_files_are_finished_when_the_sink_stops() {
+fn a_sink_that_finishes_writes_what_is_stored() {
     let (folder, log) = log();
     let out = folder.path().join("out");
     append(&*log, 1, 0..3);
@@ -144,8 +144,7 @@ fn open_files_are_finished_when_the_sink_stops() {
         Limits::default(),
     )
     .unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    sink.stop().unwrap();
+    sink.finish().unwrap();
     let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read_to_string(file).unwrap(), "n\n0\n1\n2\n");
 }

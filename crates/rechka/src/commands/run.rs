@@ -82,6 +82,9 @@ fn once(arguments: &Run, log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<()> 
             .wait()
             .with_context(|| format!("running {}", running.query.name))?;
         bar.finish_and_clear();
+        if let Some(sink) = sink(log, running)? {
+            sink.finish()?;
+        }
         eprintln!(
             "{}: {} records in, {} rows out, {} late, {} dead",
             status.query, status.records_in, status.rows_out, status.late, status.dead
@@ -121,22 +124,31 @@ fn for_ever(arguments: &Run, log: Arc<dyn Log>, pipeline: &Pipeline) -> Result<(
 
 /// Starts the sinks that write files. They read what queries have committed.
 fn sinks(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Vec<FileSink>> {
-    let start = |running: &Running| {
-        let (files, relation) = (running.files.as_ref()?, &running.query.result);
-        let topic = TopicSpec::new(Arc::clone(&relation.topic), relation.partitions);
-        let sink = log.create_topic(&topic).map_err(anyhow::Error::from).and_then(|()| {
-            let (log, folder) = (Arc::clone(log), files.folder.clone());
-            Ok(FileSink::spawn(
-                log,
-                relation.clone(),
-                folder,
-                files.format,
-                Limits::default(),
-            )?)
-        });
-        Some(sink.with_context(|| format!("starting {}", relation.name)))
+    pipeline
+        .running
+        .iter()
+        .filter_map(|running| sink(log, running).transpose())
+        .collect()
+}
+
+/// Starts the sink of a query, if its result goes into files.
+fn sink(log: &Arc<dyn Log>, running: &Running) -> Result<Option<FileSink>> {
+    let Some(files) = &running.files else {
+        return Ok(None);
     };
-    pipeline.running.iter().filter_map(start).collect()
+    let relation = &running.query.result;
+    let start = || -> Result<FileSink> {
+        log.create_topic(&TopicSpec::new(Arc::clone(&relation.topic), relation.partitions))?;
+        let (log, folder) = (Arc::clone(log), files.folder.clone());
+        Ok(FileSink::spawn(
+            log,
+            relation.clone(),
+            folder,
+            files.format,
+            Limits::default(),
+        )?)
+    };
+    start().with_context(|| format!("starting {}", relation.name)).map(Some)
 }
 
 /// Says in the log and on the terminal how the queries go, until they have stopped.
