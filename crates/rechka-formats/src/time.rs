@@ -48,7 +48,7 @@ impl Instants {
 
     /// Milliseconds since 1970, in units.
     #[inline]
-    pub(crate) fn from_millis(&self, millis: i64) -> Option<i64> {
+    pub(crate) fn of_millis(&self, millis: i64) -> Option<i64> {
         match self.unit {
             TimeUnit::Millisecond => Some(millis),
             _ => self.scaled(millis.div_euclid(1_000), millis.rem_euclid(1_000) as u32 * 1_000_000),
@@ -56,7 +56,7 @@ impl Instants {
     }
 
     /// In units of which a second has so many, in units of the column.
-    pub(crate) fn from_units(&self, value: i64, per_second: i64) -> Option<i64> {
+    pub(crate) fn of_units(&self, value: i64, per_second: i64) -> Option<i64> {
         let nanos = value.rem_euclid(per_second) * (1_000_000_000 / per_second);
         self.scaled(value.div_euclid(per_second), nanos as u32)
     }
@@ -291,7 +291,7 @@ mod tests {
     fn a_time_that_the_unit_cannot_count_is_refused() {
         let nanos = Instants::of(&DataType::Timestamp(TimeUnit::Nanosecond, None)).unwrap();
         assert_eq!(nanos.parse(b"9999-01-01 00:00:00"), None);
-        assert_eq!(nanos.from_millis(i64::MAX), None);
+        assert_eq!(nanos.of_millis(i64::MAX), None);
     }
 
     proptest! {

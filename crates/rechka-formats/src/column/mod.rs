@@ -125,7 +125,7 @@ impl Column {
                 Ok(value) => values.push(value),
                 Err(_) => return self.misfit(number.text()),
             },
-            (Data::Instant { values, instants }, Some(whole)) => match instants.from_millis(whole) {
+            (Data::Instant { values, instants }, Some(whole)) => match instants.of_millis(whole) {
                 Some(value) => values.push(value),
                 None => return self.misfit(number.text()),
             },

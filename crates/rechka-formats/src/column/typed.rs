@@ -12,7 +12,7 @@ impl Column {
             } if (*least..=*greatest).contains(&value) => values.push(value),
             Data::Unsigned(values) if value >= 0 => values.push(value as u64),
             Data::Float(values) => values.push(value as f64),
-            Data::Instant { values, instants } => match instants.from_millis(value) {
+            Data::Instant { values, instants } => match instants.of_millis(value) {
                 Some(value) => values.push(value),
                 None => return self.misfit(&value.to_string()),
             },
@@ -49,7 +49,7 @@ impl Column {
         let Data::Instant { values, instants } = &mut self.data else {
             return self.misfit("a time");
         };
-        match instants.from_units(value, per_second) {
+        match instants.of_units(value, per_second) {
             Some(value) => values.push(value),
             None => return self.misfit("a time that its unit can't count"),
         }
