@@ -1,6 +1,4 @@
 //! Deterministic input.
-use std::io::Write;
-
 /// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
@@ -20,65 +18,10 @@ impl Random {
         ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
     }
 
-    fn letters(&mut self, count: u64, out: &mut Vec<u8>) {
+    /// Appends so many random letters.
+    pub fn letters(&mut self, count: u64, out: &mut Vec<u8>) {
         out.extend((0..count).map(|_| b'a' + self.below(26) as u8));
     }
-}
-
-/// Bids as JSON, 263 bytes on average: fields, ratios and field lengths as in the Nexmark generator's `BidGenerator`
-/// (nexmark/nexmark), with 100 cold channels.
-pub fn bids(count: u64, seed: u64) -> Vec<Vec<u8>> {
-    let mut random = Random(seed);
-    let channels: Vec<(String, String)> = (0..104)
-        .map(|index| {
-            let mut path = Vec::new();
-            for _ in 0..3 {
-                random.letters(5, &mut path);
-                path.push(b'/');
-            }
-            let path = String::from_utf8_lossy(&path).into_owned();
-            let url = format!("https://www.nexmark.com/{path}item.htm?query=1");
-            match ["Google", "Facebook", "Baidu", "Apple"].get(index) {
-                Some(hot) => ((*hot).to_owned(), url),
-                None => {
-                    let id = random.below(1 << 31);
-                    (format!("channel-{}", index - 4), format!("{url}&channel_id={id}"))
-                }
-            }
-        })
-        .collect();
-    (0..count)
-        .map(|number| {
-            let auction = 1000
-                + if random.below(2) > 0 {
-                    number / 1667 * 100
-                } else {
-                    (number * 3 / 50).saturating_sub(100) + random.below(110)
-                };
-            let bidder = 1000
-                + if random.below(4) > 0 {
-                    number / 5000 * 100 + 1
-                } else {
-                    random.below(10_000)
-                };
-            let price = (10_f64.powf(random.below(6_000_000) as f64 / 1e6) * 100.0) as u64;
-            let hot = random.below(2) > 0;
-            let channel = if hot { random.below(4) } else { 4 + random.below(100) };
-            let (channel, url) = &channels[channel as usize];
-            let (minute, second, millis) = (number / 600_000 % 60, number / 10_000 % 60, number / 10 % 1000);
-            let mut bid = Vec::with_capacity(320);
-            // Writing to a vector does not fail.
-            let _ = write!(
-                bid,
-                "{{\"auction\":{auction},\"bidder\":{bidder},\"price\":{price},\"channel\":\"{channel}\",\"url\":\"{url}\",\
-                 \"dateTime\":\"2026-01-01T00:{minute:02}:{second:02}.{millis:03}Z\",\"extra\":\""
-            );
-            let extra = 54 + random.below(28);
-            random.letters(extra, &mut bid);
-            bid.extend_from_slice(b"\"}");
-            bid
-        })
-        .collect()
 }
 
 /// Bytes that do not compress, in records of 1000.

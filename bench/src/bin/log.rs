@@ -15,7 +15,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rechka_bench::{Stopwatch, bids, dense, percentile};
+use rechka_bench::{
+    Stopwatch, dense,
+    nexmark::{Nexmark, Stream},
+    percentile,
+};
 use rechka_log::{Append, Batch, BatchBuilder, Log, SqliteLog, TopicPartition, TopicSpec};
 
 /// Bytes of values in one batch of the throughput cases.
@@ -27,7 +31,7 @@ fn main() -> Result<()> {
     let mebibytes = arguments.next().map_or(Ok(768), |mib| mib.parse()).context("MIB")?;
     let total = mebibytes << 20;
     fs::create_dir_all(&directory)?;
-    let json = batches(bids(64_000, 42), 263)?;
+    let json = batches(bids(64_000), 263)?;
     let noise = batches(dense(16_000, 7), 1000)?;
 
     println!("limits of this machine, one thread");
@@ -55,6 +59,19 @@ fn main() -> Result<()> {
     delivery(&directory.join("delivery"), &json[0])?;
     fs::remove_dir_all(&directory)?;
     Ok(())
+}
+
+/// So many bids as JSON.
+fn bids(count: usize) -> Vec<Vec<u8>> {
+    let mut nexmark = Nexmark::new(42);
+    let mut bids = Vec::with_capacity(count);
+    while bids.len() < count {
+        let mut value = Vec::with_capacity(320);
+        if let (Stream::Bid, _) = nexmark.next_event(&mut value) {
+            bids.push(value);
+        }
+    }
+    bids
 }
 
 /// Batches of about [`BATCH_BYTES`] from records of about `record` bytes.
