@@ -176,11 +176,14 @@ pub struct Run {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeliveryArg {
     /// Nothing
-    ExactlyOnce,
+    #[value(name = "exactly-once")]
+    Exactly,
     /// Repeat some
-    AtLeastOnce,
+    #[value(name = "at-least-once")]
+    AtLeast,
     /// Lose some
-    AtMostOnce,
+    #[value(name = "at-most-once")]
+    AtMost,
 }
 
 #[derive(Args)]

@@ -1,8 +1,8 @@
 //! Records that can't be used.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use rechka_formats::Bad;
-use rechka_log::{Append, Fetched, Header, MAX_RECORD_BYTES, Partition, RecordRef, TopicPartition};
+use rechka_log::{Append, Fetched, Header, MAX_RECORD_BYTES, Offset, Partition, RecordRef, TopicPartition};
 use rechka_types::topics;
 
 use super::appender::Appender;
@@ -52,6 +52,22 @@ impl DeadLetters {
         let to = TopicPartition::new(topics::dead(&from.topic), from.partition as Partition);
         let letters = self.0.entry(to.clone()).or_insert_with(|| Appender::new(to));
         letters.push(key, value, record.timestamp, &headers)
+    }
+
+    /// Adds one letter for records that are damaged in the log, without their values.
+    pub fn lost(&mut self, from: &TopicPartition, offsets: &Range<Offset>, reason: &str, timestamp: i64) -> Result<()> {
+        let (number, offset) = (from.partition.to_string(), offsets.start.to_string());
+        let records = (offsets.end - offsets.start).to_string();
+        let headers: [Header<'_>; 5] = [
+            ("dead.reason", truncated(reason, HEADER_BYTES / 2).as_bytes()),
+            ("dead.topic", from.topic.as_bytes()),
+            ("dead.partition", number.as_bytes()),
+            ("dead.offset", offset.as_bytes()),
+            ("dead.records", records.as_bytes()),
+        ];
+        let to = TopicPartition::new(topics::dead(&from.topic), from.partition);
+        let letters = self.0.entry(to.clone()).or_insert_with(|| Appender::new(to));
+        letters.push(None, &[], timestamp, &headers)
     }
 
     /// Takes the letters of the epoch.

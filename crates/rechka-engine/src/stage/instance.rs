@@ -1,5 +1,5 @@
 //! One partition of a stage.
-use std::time::Instant;
+use std::{ops::Range, time::Instant};
 
 use arrow::array::RecordBatch;
 use rechka_log::{Append, Fetched, Offset, Partition, TopicPartition};
@@ -202,6 +202,24 @@ impl Instance {
         self.counts.dead += bad.len() as u64;
         self.counts.records_in += fetched.batch.len() as u64;
         self.progress.offsets[topic] = fetched.next_offset();
+        Ok(())
+    }
+
+    /// Passes over records of a topic that are damaged.
+    pub fn lost(
+        &mut self,
+        context: &StageContext,
+        topic: usize,
+        from: &TopicPartition,
+        offsets: &Range<Offset>,
+        reason: &str,
+    ) -> Result<()> {
+        if self.began.is_none() {
+            self.begin(context)?;
+        }
+        self.dead.lost(from, offsets, reason, self.now / 1000)?;
+        self.counts.dead += offsets.end - offsets.start;
+        self.progress.offsets[topic] = offsets.end;
         Ok(())
     }
 

@@ -44,9 +44,9 @@ fn options(arguments: &Run, running: &Running) -> RunOptions {
     let delivery = match (arguments.delivery, running.delivery) {
         (_, statement::Delivery::AtLeastOnce) => Delivery::AtLeastOnce,
         (_, statement::Delivery::AtMostOnce) => Delivery::AtMostOnce,
-        (None | Some(DeliveryArg::ExactlyOnce), statement::Delivery::ExactlyOnce) => Delivery::ExactlyOnce,
-        (Some(DeliveryArg::AtLeastOnce), statement::Delivery::ExactlyOnce) => Delivery::AtLeastOnce,
-        (Some(DeliveryArg::AtMostOnce), statement::Delivery::ExactlyOnce) => Delivery::AtMostOnce,
+        (None | Some(DeliveryArg::Exactly), statement::Delivery::ExactlyOnce) => Delivery::ExactlyOnce,
+        (Some(DeliveryArg::AtLeast), statement::Delivery::ExactlyOnce) => Delivery::AtLeastOnce,
+        (Some(DeliveryArg::AtMost), statement::Delivery::ExactlyOnce) => Delivery::AtMostOnce,
     };
     RunOptions {
         delivery,

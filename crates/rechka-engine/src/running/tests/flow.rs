@@ -161,6 +161,20 @@ fn a_partition_without_records_holds_windows_up_unless_it_may_be_idle() {
 }
 
 #[test]
+fn records_that_are_damaged_in_the_log_are_left_out_and_reported() {
+    let log = TestLog::new();
+    log.create("events", 1);
+    let events: Vec<String> = [5, 777, 9].iter().map(|&value| event(1, value, value)).collect();
+    log.append("events", 0, &events, 1);
+    let log = log.damage("\"ts\":777000");
+    let running = run(log.log.clone(), filter(1), to_the_end()).unwrap();
+    running.wait().unwrap();
+    let values: Vec<String> = log.records("filtered").into_iter().map(|(_, _, value)| value).collect();
+    assert_eq!(values, [result(1, 5, 5), result(1, 9, 9)]);
+    assert_eq!(log.records("events.dead"), [(0, None, String::new())]);
+}
+
+#[test]
 fn records_that_can_not_be_used_go_to_the_dead_letters_with_the_reason() {
     let log = TestLog::new();
     log.create("events", 1);

@@ -36,6 +36,24 @@ impl TestLog {
         }
     }
 
+    /// Changes one byte of the log's file where `text` stands in it.
+    pub fn damage(self, text: &str) -> Self {
+        let TestLog { log, _directory } = self;
+        drop(log);
+        let file = _directory.path().join("log.sqlite");
+        let mut bytes = std::fs::read(&file).unwrap();
+        let place = bytes
+            .windows(text.len())
+            .position(|window| window == text.as_bytes())
+            .unwrap();
+        bytes[place] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        TestLog {
+            log: Arc::new(SqliteLog::open(_directory.path()).unwrap()),
+            _directory,
+        }
+    }
+
     pub fn create(&self, topic: &str, partitions: Partition) {
         self.log.create_topic(&TopicSpec::new(topic, partitions)).unwrap();
     }
