@@ -62,9 +62,12 @@ impl Column {
             .map(|field| field.data_type().clone())
             .collect();
         let name = function.fun().name();
+        // WITHIN GROUP (ORDER BY …) says what a quantile is of, and from which end, not in which order rows must come.
+        let is_quantile = function.fun().supports_within_group_clause();
         // string_agg says that it needs ordered rows, and yet orders them itself.
-        let needs_order =
-            function.order_sensitivity() == AggregateOrderSensitivity::HardRequirement && name != "string_agg";
+        let needs_order = function.order_sensitivity() == AggregateOrderSensitivity::HardRequirement
+            && name != "string_agg"
+            && !is_quantile;
         // Functions for which order means nothing declare states for it, and then give none.
         if needs_order || function.create_accumulator()?.state()?.len() != states.len() {
             return Err(EngineError::Query(format!(
@@ -72,7 +75,8 @@ impl Column {
                  string_agg"
             )));
         }
-        let order = function.order_bys().iter().map(|order| order.expr.clone());
+        let order = function.order_bys().iter().filter(|_| !is_quantile);
+        let order = order.map(|order| order.expr.clone());
         Ok(Column {
             arguments: function.expressions().into_iter().chain(order).collect(),
             filter: column.filter.clone(),

@@ -1,0 +1,8 @@
+//! SQL from text to rows, as a stream and at once.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod case;
+mod cases;
+mod cut;
+mod nexmark;
+mod random;
+mod world;
