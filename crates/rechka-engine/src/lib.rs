@@ -7,6 +7,7 @@ mod clock;
 mod error;
 mod failpoint;
 pub mod operators;
+mod outside;
 pub mod pipelines;
 mod processor;
 mod recogniser;
@@ -18,6 +19,7 @@ mod task;
 
 pub use error::{EngineError, Result};
 pub use failpoint::{Failpoint, Step};
+pub use outside::Outside;
 pub use processor::{Delivery, Outcome, Processor};
 pub use recogniser::{Config, Metrics, Model, NewDetector, Recogniser, STATE};
 pub use running::{Reading, RunOptions, RunningQuery, run};

@@ -1,12 +1,12 @@
 //! The pipelines that run over a log, as they were written: kept in the log, so that others know what its topics hold.
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use rechka_log::{Append, BatchBuilder, Cleanup, Log, TopicPartition, TopicSpec};
-use rechka_sql::{Mode, Pipeline, Statement};
+use rechka_sql::{Mode, Pipeline, Retention, Statement};
 use rechka_types::topics::PIPELINES;
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Result, clock};
+use crate::{EngineError, Outside, Result, clock};
 
 /// How long to wait for records that the log says are there.
 const WAIT: Duration = Duration::from_secs(1);
@@ -39,12 +39,30 @@ pub fn publish(log: &dyn Log, name: &str, text: &str, folder: &Path) -> Result<(
     Ok(())
 }
 
+/// Makes the topics of a pipeline that are to keep their records for some time only, unless they are there.
+pub fn create_topics(log: &dyn Log, pipeline: &Pipeline) -> Result<()> {
+    let existing = log.topics()?;
+    for Retention { topic, partitions, age } in &pipeline.retentions {
+        if !existing.iter().any(|spec| spec.name == *topic) {
+            let retention = rechka_log::Retention {
+                age: Some(*age),
+                bytes: None,
+            };
+            log.create_topic(&TopicSpec {
+                retention,
+                ..TopicSpec::new(Arc::clone(topic), *partitions)
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// All pipelines as one, so that queries can use the names that they declare. One that can't be read any more is left out, and so
 /// is a statement whose name is taken; both are logged.
 pub fn published(log: &dyn Log) -> Result<Pipeline> {
     let mut all = Pipeline::new(Mode::Stream, "");
     for (name, stored) in stored(log)? {
-        let statements = match Statement::parse(&stored.text) {
+        let statements = match Statement::parse_with(&stored.text, &Outside::new(&stored.folder)) {
             Ok(statements) => statements,
             Err(error) => {
                 tracing::warn!(pipeline = name, %error, "a stored pipeline can't be read");

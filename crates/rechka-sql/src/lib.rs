@@ -16,6 +16,6 @@ mod text;
 pub use batch::{expand_windows, read_from};
 pub use catalog::{Catalog, EventTime, Kind, Metadata, Relation};
 pub use error::Error;
-pub use pipeline::{Files, Mode, Pipeline, Reply, Running};
+pub use pipeline::{Files, Mode, Pipeline, Reply, Retention, Running};
 pub use statement::Statement;
 pub use text::Query;

@@ -10,10 +10,10 @@ use datafusion::logical_expr::LogicalPlan;
 use rechka_formats::Format;
 
 use crate::{
-    Catalog, Error, Kind, Query, Statement,
+    Catalog, Error, Kind, Query, Relation, Statement,
     catalog::Named,
     logical, plan,
-    statement::{self, Declare, Delivery, Derive, DeriveOptions, FileFormat, Object, Sink, Target},
+    statement::{self, Declare, Delivery, Derive, DeriveOptions, FileFormat, Object, Outside, Sink, Target},
     stream,
 };
 
@@ -33,9 +33,22 @@ pub struct Pipeline {
     pub catalog: Catalog,
     /// What runs, in the order of the text: each reads only what is declared before it.
     pub running: Vec<Running>,
+    /// Topics that are to keep their records for so long, if they are made for this.
+    pub retentions: Vec<Retention>,
     mode: Mode,
     /// The folder that paths in the text are relative to.
     folder: PathBuf,
+}
+
+/// How long a topic keeps its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its partitions.
+    pub partitions: u32,
+    /// How long.
+    pub age: Duration,
 }
 
 /// A query that runs for ever.
@@ -45,8 +58,6 @@ pub struct Running {
     pub query: plan::Query,
     /// What a crash may do to its result.
     pub delivery: Delivery,
-    /// How long its result is kept; `None`: as the log does by itself.
-    pub retention: Option<Duration>,
     /// Where its result goes besides its topic.
     pub files: Option<Files>,
 }
@@ -79,15 +90,16 @@ impl Pipeline {
         Self {
             catalog: Catalog::default(),
             running: Vec::new(),
+            retentions: Vec::new(),
             mode,
             folder: folder.into(),
         }
     }
 
     /// A text that runs for ever. A query whose rows go nowhere is refused.
-    pub fn read(text: &str, folder: &Path) -> Result<Self, Error> {
+    pub fn read(text: &str, folder: &Path, outside: &dyn Outside) -> Result<Self, Error> {
         let mut pipeline = Self::new(Mode::Stream, folder);
-        for statement in Statement::parse(text)? {
+        for statement in Statement::parse_with(text, outside)? {
             if let Statement::Query(_) = statement {
                 let way_out = "a SELECT alone has nowhere to put its rows: write CREATE STREAM name AS SELECT … or CREATE MATERIALIZED \
                                VIEW name AS SELECT …, or ask it once with `rechka sql`";
@@ -132,7 +144,15 @@ impl Pipeline {
         }
         let mut relation = declare.relation;
         relation.file = relation.file.map(|file| self.folder.join(file).into());
-        self.catalog.declare_relation(relation).map(|_| ())
+        let relation = self.catalog.declare_relation(relation)?;
+        self.retain(&relation, declare.retention);
+        Ok(())
+    }
+
+    fn retain(&mut self, relation: &Relation, age: Option<Duration>) {
+        let (topic, partitions) = (Arc::clone(&relation.topic), relation.partitions);
+        self.retentions
+            .extend(age.map(|age| Retention { topic, partitions, age }));
     }
 
     fn derive(&mut self, derive: &Derive) -> Result<(), Error> {
@@ -144,7 +164,8 @@ impl Pipeline {
             return self.catalog.declare(&derive.name, Named::Query(Arc::new(plan)));
         }
         let running = self.plan(derive)?;
-        self.catalog.declare_relation(running.query.result.clone())?;
+        let relation = self.catalog.declare_relation(running.query.result.clone())?;
+        self.retain(&relation, derive.options.retention);
         self.running.push(running);
         Ok(())
     }
@@ -155,7 +176,6 @@ impl Pipeline {
         Ok(Running {
             query,
             delivery: derive.options.delivery,
-            retention: derive.options.retention,
             files: None,
         })
     }

@@ -4,7 +4,7 @@ use std::{io::IsTerminal, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rechka_emit::{FileSink, Limits};
-use rechka_engine::{Delivery, Reading, RunOptions, pipelines};
+use rechka_engine::{Delivery, Outside, Reading, RunOptions, pipelines};
 use rechka_log::{Log, TopicSpec};
 use rechka_serve::{Gateway, GatewayConfig};
 use rechka_sql::{Kind, Pipeline, Running, catalog::Named, statement};
@@ -29,9 +29,11 @@ pub fn run(arguments: &Run) -> Result<()> {
         .parent()
         .unwrap_or(Path::new("/"))
         .to_path_buf();
-    let pipeline = Pipeline::read(&text, &folder).with_context(|| file.display().to_string())?;
+    let pipeline =
+        Pipeline::read(&text, &folder, &Outside::new(&folder)).with_context(|| file.display().to_string())?;
     let log = arguments.log.log.open()?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    pipelines::create_topics(&*log, &pipeline)?;
     pipelines::publish(&*log, &name, &text, &folder)?;
     if arguments.once {
         once(arguments, &log, &pipeline)

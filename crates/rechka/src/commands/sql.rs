@@ -3,7 +3,7 @@ use std::{io::Write, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
-use rechka_engine::{pipelines, stored};
+use rechka_engine::{Outside, pipelines, stored};
 use rechka_log::Log;
 use rechka_sql::{Kind, Mode, Pipeline, Reply, Statement, logical};
 
@@ -19,7 +19,7 @@ pub fn run(arguments: &Sql) -> Result<()> {
         }
         (None, None) => bail!("what shall be asked? rechka sql -e \"SELECT …\", or a file"),
     };
-    let statements = Statement::parse(&text)?;
+    let statements = Statement::parse_with(&text, &Outside::new(folder))?;
     let log = arguments.log.log.open_read_only()?;
     let mode = if arguments.batch { Mode::Batch } else { Mode::Stream };
     let mut pipeline = Pipeline::new(mode, folder);
