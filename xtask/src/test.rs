@@ -19,6 +19,8 @@ pub fn run() -> Result<()> {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--features",
+            "rechka-bench/engine",
             "--quiet",
             "--",
             "-D",
