@@ -10,6 +10,7 @@ mod position;
 mod queries;
 mod rows;
 mod runtime;
+mod service;
 mod status_table;
 
 use clap::Parser;

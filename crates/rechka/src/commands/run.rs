@@ -2,19 +2,15 @@
 use std::{io::IsTerminal, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
-use rechka_emit::{FileSink, Limits};
-use rechka_engine::{Delivery, Outside, Reading, RunOptions, pipelines};
-use rechka_log::{Log, TopicSpec};
-use rechka_serve::{Gateway, GatewayConfig};
-use rechka_sql::{Kind, Pipeline, Running, catalog::Named, statement};
-use rechka_store::Views;
-use tokio::net::TcpListener;
+use rechka_engine::{Delivery, Outside, RunOptions, pipelines};
+use rechka_log::Log;
+use rechka_sql::{Pipeline, Running, statement};
 
 use crate::{
     cli::{DeliveryArg, Run},
-    queries::{Queries, QueryStatus},
-    runtime,
+    queries::Queries,
+    runtime, service,
+    service::Service,
     status_table::StatusTable,
 };
 
@@ -38,7 +34,7 @@ pub fn run(arguments: &Run) -> Result<()> {
     if arguments.once {
         once(arguments, &log, &pipeline)
     } else {
-        for_ever(arguments, log, &pipeline)
+        for_ever(arguments, &log, &pipeline)
     }
 }
 
@@ -57,36 +53,8 @@ fn options(arguments: &Run, running: &Running) -> RunOptions {
     }
 }
 
-/// One query after another, each to the end of what those before it have made.
 fn once(arguments: &Run, log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<()> {
-    for running in &pipeline.running {
-        let query = &running.query;
-        let to_the_end = RunOptions {
-            reading: Reading::ToTheEnd,
-            attempts: Some(3),
-            ..options(arguments, running)
-        };
-        let query = rechka_engine::run(Arc::clone(log), query.clone(), to_the_end)
-            .with_context(|| format!("starting {}", query.name))?;
-        let bar = ProgressBar::new(query.statistics().lag());
-        bar.set_style(ProgressStyle::with_template(
-            "{msg:20} {bar:40} {human_pos}/{human_len} {per_sec} {eta}",
-        )?);
-        bar.set_message(running.query.name.to_string());
-        while query.is_running() {
-            std::thread::sleep(Duration::from_millis(100));
-            let status = QueryStatus::new(&query.statistics());
-            bar.set_length(status.lag + status.records_in);
-            bar.set_position(status.records_in);
-        }
-        let status = QueryStatus::new(&query.statistics());
-        query
-            .wait()
-            .with_context(|| format!("running {}", running.query.name))?;
-        bar.finish_and_clear();
-        if let Some(sink) = sink(log, running)? {
-            sink.finish()?;
-        }
+    for status in service::run_to_the_end(log, pipeline, |running| options(arguments, running))? {
         eprintln!(
             "{}: {} records in, {} rows out, {} late, {} dead",
             status.query, status.records_in, status.rows_out, status.late, status.dead
@@ -95,62 +63,17 @@ fn once(arguments: &Run, log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<()> 
     Ok(())
 }
 
-fn for_ever(arguments: &Run, log: Arc<dyn Log>, pipeline: &Pipeline) -> Result<()> {
-    Queries::create_status_topic(&*log)?;
-    let _sinks = sinks(&log, pipeline)?;
-    let queries = Arc::new(Queries::start(&log, pipeline, |running| options(arguments, running))?);
-    let relations = pipeline.catalog.iter().filter_map(|(_, named)| match named {
-        Named::Relation(relation) if relation.kind != Kind::Stream && relation.file.is_none() => {
-            Some(relation.as_ref().clone())
-        }
-        _ => None,
-    });
-    let views = Arc::new(Views::new(Arc::clone(&log), Default::default()));
-    views.follow(relations.collect())?;
+fn for_ever(arguments: &Run, log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<()> {
+    Queries::create_status_topic(&**log)?;
     runtime::run(async {
-        let listen = &arguments.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("listening on {listen} (is it taken? another address: --listen 127.0.0.1:9000)")
-        })?;
-        eprintln!("views and metrics: http://{}/views", listener.local_addr()?);
-        let gateway = Gateway::with_views(log, GatewayConfig::default(), vec![queries.clone()], views)?;
-        let telling = tokio::task::spawn_blocking({
-            let queries = queries.clone();
-            move || tell(&queries)
-        });
-        gateway.serve(listener, runtime::interrupted()).await?;
-        tokio::task::spawn_blocking(move || queries.stop()).await??;
+        let options = |running: &Running| options(arguments, running);
+        let service = Service::start(log, pipeline, options, &arguments.listen).await?;
+        eprintln!("views and metrics: http://{}/views", service.address);
+        let queries = Arc::clone(&service.queries);
+        let telling = tokio::task::spawn_blocking(move || tell(&queries));
+        service.serve(runtime::interrupted()).await?;
         telling.await?
     })
-}
-
-/// Starts the sinks that write files. They read what queries have committed.
-fn sinks(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Vec<FileSink>> {
-    pipeline
-        .running
-        .iter()
-        .filter_map(|running| sink(log, running).transpose())
-        .collect()
-}
-
-/// Starts the sink of a query, if its result goes into files.
-fn sink(log: &Arc<dyn Log>, running: &Running) -> Result<Option<FileSink>> {
-    let Some(files) = &running.files else {
-        return Ok(None);
-    };
-    let relation = &running.query.result;
-    let start = || -> Result<FileSink> {
-        log.create_topic(&TopicSpec::new(Arc::clone(&relation.topic), relation.partitions))?;
-        let (log, folder) = (Arc::clone(log), files.folder.clone());
-        Ok(FileSink::spawn(
-            log,
-            relation.clone(),
-            folder,
-            files.format,
-            Limits::default(),
-        )?)
-    };
-    start().with_context(|| format!("starting {}", relation.name)).map(Some)
 }
 
 /// Says in the log and on the terminal how the queries go, until they have stopped.

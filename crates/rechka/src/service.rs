@@ -1,0 +1,154 @@
+//! A pipeline at work: its queries, its files, its views, and the gateway that shows them.
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use rechka_emit::{FileSink, Limits};
+use rechka_engine::{Reading, RunOptions, RunningQuery};
+use rechka_log::{Log, TopicSpec};
+use rechka_serve::{Gateway, GatewayConfig};
+use rechka_sql::{Kind, Pipeline, Running, catalog::Named};
+use rechka_store::Views;
+use tokio::net::TcpListener;
+
+use crate::queries::{Queries, QueryStatus};
+
+/// Everything of a pipeline, running.
+pub struct Service {
+    /// Where the gateway listens.
+    pub address: SocketAddr,
+    /// Its queries.
+    pub queries: Arc<Queries>,
+    /// Its views.
+    pub views: Arc<Views>,
+    sinks: Vec<FileSink>,
+    gateway: Gateway,
+    listener: TcpListener,
+}
+
+impl Service {
+    /// Starts it. `options`: for each query.
+    pub async fn start(
+        log: &Arc<dyn Log>,
+        pipeline: &Pipeline,
+        options: impl Fn(&Running) -> RunOptions,
+        listen: &str,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("listening on {listen} (is it taken? another address: --listen 127.0.0.1:9000)")
+        })?;
+        let sinks = start_sinks(log, pipeline)?;
+        let queries = Arc::new(Queries::start(log, pipeline, options)?);
+        let views = follow_views(log, pipeline)?;
+        let gateway = Gateway::with_views(
+            Arc::clone(log),
+            GatewayConfig::default(),
+            vec![queries.clone()],
+            views.clone(),
+        )?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            queries,
+            views,
+            sinks,
+            gateway,
+            listener,
+        })
+    }
+
+    /// Serves until `shutdown` is done; then stops the queries after their current epochs, and finishes the open files.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+        self.gateway.serve(self.listener, shutdown).await?;
+        let (queries, sinks) = (self.queries, self.sinks);
+        let stop = move || {
+            queries.stop()?;
+            sinks.into_iter().map(FileSink::stop).collect::<Result<Vec<()>, _>>()?;
+            Ok(())
+        };
+        tokio::task::spawn_blocking(stop).await?
+    }
+}
+
+/// Runs one query after another, each to the end of what is stored and of what those before it have made, and writes all files.
+/// Says how they went.
+pub fn run_to_the_end(
+    log: &Arc<dyn Log>,
+    pipeline: &Pipeline,
+    options: impl Fn(&Running) -> RunOptions,
+) -> Result<Vec<QueryStatus>> {
+    let mut statuses = Vec::new();
+    for running in &pipeline.running {
+        let name = &running.query.name;
+        let options = RunOptions {
+            reading: Reading::ToTheEnd,
+            attempts: Some(3),
+            ..options(running)
+        };
+        let query = rechka_engine::run(Arc::clone(log), running.query.clone(), options)
+            .with_context(|| format!("starting {name}"))?;
+        statuses.push(wait(query).with_context(|| format!("running {name}"))?);
+        if let Some(sink) = start_sink(log, running)? {
+            sink.finish()?;
+        }
+    }
+    Ok(statuses)
+}
+
+/// Draws a bar until the query has ended.
+fn wait(query: RunningQuery) -> Result<QueryStatus> {
+    let mut status = QueryStatus::new(&query.statistics());
+    let bar = ProgressBar::new(status.lag);
+    bar.set_style(ProgressStyle::with_template(
+        "{msg:20} {bar:40} {human_pos}/{human_len} {per_sec} {eta}",
+    )?);
+    bar.set_message(status.query.clone());
+    while query.is_running() {
+        std::thread::sleep(Duration::from_millis(100));
+        status = QueryStatus::new(&query.statistics());
+        bar.set_length(status.lag + status.records_in);
+        bar.set_position(status.records_in);
+    }
+    let status = QueryStatus::new(&query.statistics());
+    query.wait()?;
+    bar.finish_and_clear();
+    Ok(status)
+}
+
+/// Follows the views and the tables that change.
+pub fn follow_views(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Arc<Views>> {
+    let relations = pipeline.catalog.iter().filter_map(|(_, named)| match named {
+        Named::Relation(relation) if relation.kind != Kind::Stream && relation.file.is_none() => {
+            Some(relation.as_ref().clone())
+        }
+        _ => None,
+    });
+    let views = Arc::new(Views::new(Arc::clone(log), Default::default()));
+    views.follow(relations.collect())?;
+    Ok(views)
+}
+
+/// Starts the sinks that write files. They read what queries have committed.
+fn start_sinks(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Vec<FileSink>> {
+    let sinks = pipeline.running.iter().map(|running| start_sink(log, running));
+    sinks.filter_map(Result::transpose).collect()
+}
+
+/// Starts the sink of a query, if its result goes into files.
+fn start_sink(log: &Arc<dyn Log>, running: &Running) -> Result<Option<FileSink>> {
+    let Some(files) = &running.files else {
+        return Ok(None);
+    };
+    let relation = &running.query.result;
+    let start = || -> Result<FileSink> {
+        log.create_topic(&TopicSpec::new(Arc::clone(&relation.topic), relation.partitions))?;
+        let (log, folder) = (Arc::clone(log), files.folder.clone());
+        Ok(FileSink::spawn(
+            log,
+            relation.clone(),
+            folder,
+            files.format,
+            Limits::default(),
+        )?)
+    };
+    start().with_context(|| format!("starting {}", relation.name)).map(Some)
+}
