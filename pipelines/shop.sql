@@ -5,12 +5,12 @@
 CREATE STREAM clicks (
   user_id BIGINT, item_id BIGINT, kind TEXT, ts TIMESTAMP,
   WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
-) WITH (topic = 'user-events', format = 'json', partitions = 2, idle_timeout = '10 seconds');
+) WITH (topic = 'user-events', format = 'json', partitions = 2, key = 'user_id', idle_timeout = '10 seconds');
 
 CREATE STREAM purchases (
   order_id BIGINT, user_id BIGINT, item_id BIGINT, quantity BIGINT, price DOUBLE, ts TIMESTAMP,
   WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
-) WITH (topic = 'purchases', format = 'json', partitions = 2, idle_timeout = '10 seconds');
+) WITH (topic = 'purchases', format = 'json', partitions = 2, key = 'user_id', idle_timeout = '10 seconds');
 
 CREATE TABLE products (item_id BIGINT, name TEXT, category TEXT, price DOUBLE, PRIMARY KEY (item_id))
   WITH (path = 'shop/products.csv');
@@ -28,13 +28,15 @@ CREATE MATERIALIZED VIEW revenue AS
 
 -- Trending items: the five most viewed of the last minute, every ten seconds.
 CREATE MATERIALIZED VIEW trending AS
-  SELECT window_end, place, item_id, views FROM (
+  SELECT t.window_end, t.place, i.name, t.views FROM (
     SELECT window_end, item_id, views,
            ROW_NUMBER() OVER (PARTITION BY window_end ORDER BY views DESC, item_id) AS place
     FROM (
       SELECT window_start, window_end, item_id, count(*) AS views
       FROM HOP(clicks, ts, INTERVAL '10 seconds', INTERVAL '1 minute')
-      GROUP BY window_start, window_end, item_id))
+      WHERE kind = 'view'
+      GROUP BY window_start, window_end, item_id)) t
+  JOIN products i ON t.item_id = i.item_id
   WHERE place <= 5;
 
 -- Visits: a user's clicks with less than thirty seconds between them.
@@ -50,20 +52,22 @@ CREATE STREAM conversions AS
     ON c.user_id = p.user_id AND c.item_id = p.item_id AND c.kind = 'cart'
    AND c.ts BETWEEN p.ts - INTERVAL '10 minutes' AND p.ts;
 
--- Anomalies: minutes whose orders are far from the mean of the ten minutes before.
-CREATE STREAM orders_per_minute AS
-  SELECT window_start AS minute, window_time AS last_moment, count(*) AS orders
-  FROM TUMBLE(orders, ts, INTERVAL '1 minute') GROUP BY window_start, window_time;
+-- Anomalies: products that are viewed in a minute far more, or less, than in each of the ten minutes before.
+CREATE STREAM item_minutes AS
+  SELECT window_start AS minute, window_time AS last_moment, item_id, count(*) AS views
+  FROM TUMBLE(clicks, ts, INTERVAL '1 minute') WHERE kind = 'view'
+  GROUP BY window_start, window_time, item_id;
 
-CREATE STREAM orders_before AS
-  SELECT window_end AS minute, avg(orders) AS mean, stddev(orders) AS deviation
-  FROM HOP(orders_per_minute, last_moment, INTERVAL '1 minute', INTERVAL '10 minutes')
-  GROUP BY window_end;
+CREATE STREAM item_history AS
+  SELECT window_end AS minute, item_id, avg(views) AS mean, stddev(views) AS deviation
+  FROM HOP(item_minutes, last_moment, INTERVAL '1 minute', INTERVAL '10 minutes')
+  GROUP BY window_end, item_id HAVING count(*) >= 3;
 
-CREATE MATERIALIZED VIEW anomalies WITH (key = 'minute') AS
-  SELECT n.minute, n.orders, h.mean, h.deviation
-  FROM orders_per_minute n JOIN orders_before h ON n.minute = h.minute
-  WHERE abs(n.orders - h.mean) > 3 * h.deviation + 5;
+CREATE MATERIALIZED VIEW anomalies WITH (key = 'minute, item_id') AS
+  SELECT n.minute, n.item_id, i.name, n.views, h.mean, h.deviation
+  FROM item_minutes n JOIN item_history h ON n.minute = h.minute AND n.item_id = h.item_id
+  JOIN products i ON n.item_id = i.item_id
+  WHERE abs(n.views - h.mean) > 4 * h.deviation + 20;
 
 -- What a model would ask for a user, always up to date.
 CREATE MATERIALIZED VIEW user_features AS

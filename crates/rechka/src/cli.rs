@@ -15,6 +15,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   rechka demo                                    see it work: no arguments, no network
+  rechka demo shop                               the same for streaming SQL
   rechka transcribe talk.mp3 --format srt -o .   subtitles beside the sound
   rechka run shop.sql                            a pipeline of SQL, for ever, exactly once
   rechka sql -e \"SELECT * FROM revenue\"          ask what it has made
@@ -23,7 +24,7 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Speak a story of digits into the log and watch the captions, in the terminal and on the page
+    /// See it work: a story of digits with live captions, or a shop with live figures
     Demo(Demo),
     /// Turn sound files into text or subtitles
     Transcribe(Transcribe),
@@ -44,14 +45,33 @@ pub enum Command {
 }
 
 #[derive(Args)]
-#[command(after_help = "Examples:\n  rechka demo --once\n  rechka demo --listen 127.0.0.1:9000")]
+#[command(after_help = "Examples:
+  rechka demo
+  rechka demo shop
+  rechka demo shop --once --rate 1000
+  rechka demo --listen 127.0.0.1:9000")]
 pub struct Demo {
-    /// End when the story is told, instead of staying for the microphone on the page
+    /// What to see
+    #[arg(value_enum, default_value_t = Show::Story)]
+    pub show: Show,
+    /// End when the story is told, or the shop's past worked off, instead of going on
     #[arg(long)]
     pub once: bool,
+    /// Records a second that the shop's visitors leave
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
     /// Address of the page
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: String,
+}
+
+/// What there is to see.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Show {
+    /// A story of digits is spoken into the log; captions in the terminal and on the page
+    Story,
+    /// Visitors of a shop click and buy; a pipeline of SQL makes figures of it, in the terminal and on the page
+    Shop,
 }
 
 /// Which model recognises.

@@ -2,6 +2,7 @@
 mod measures;
 mod report;
 mod screen;
+mod shop;
 mod speaker;
 mod story;
 
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use rechka_log::{Log, TopicPartition, partition_for_key};
 use rechka_types::{Kind, Partial, Transcript, topics};
 
-use crate::{bundled, cli, location::LogLocation, model::LoadedModel, node::Node, runtime};
+use crate::{bundled, cli, cli::Show, location::LogLocation, model::LoadedModel, node::Node, runtime};
 use measures::Measures;
 use report::Report;
 use screen::Screen;
@@ -26,13 +27,21 @@ const SESSION: &str = "story";
 /// A story that is not heard to its end by then has hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tells the story; then ends (`--once`), or serves on.
+/// Shows what it is asked for, over a log of its own.
 pub fn run(arguments: &cli::Demo) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("rechka-demo-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    match arguments.show {
+        Show::Story => story(arguments, &folder),
+        Show::Shop => shop::run(arguments, &folder),
+    }
+}
+
+/// Tells the story; then ends (`--once`), or serves on.
+fn story(arguments: &cli::Demo, folder: &Path) -> Result<()> {
     let log = LogLocation::Embedded(folder.join("log")).open()?;
     let model = cli::ModelArgs::default().load()?;
-    runtime::run(tell_and_serve(arguments, log, model, &folder))
+    runtime::run(tell_and_serve(arguments, log, model, folder))
 }
 
 async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedModel, folder: &Path) -> Result<()> {

@@ -12,13 +12,13 @@ use rechka_log::{Append, BatchBuilder, Log, TopicPartition, TopicSpec, partition
 
 use super::{
     products::products,
-    visitors::{Arrival, EVENTS, PURCHASES, Visitors},
+    visitors::{Arrival, TOPICS, Visitors},
 };
 
 /// Partitions of a topic that is not there yet.
 const PARTITIONS: u32 = 2;
 /// Records appended at a time.
-const CHUNK: usize = 5_000;
+const CHUNK: usize = 1_000;
 /// From one append of live records to the next.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -67,7 +67,7 @@ impl<'a> Feed<'a> {
     fn new(log: &'a dyn Log) -> Result<Self> {
         let there = log.topics()?;
         let mut partitions = BTreeMap::new();
-        for name in [EVENTS, PURCHASES] {
+        for name in TOPICS {
             let count = match there.iter().find(|topic| &*topic.name == name) {
                 Some(topic) => topic.partitions,
                 None => {
@@ -105,7 +105,10 @@ impl<'a> Feed<'a> {
 mod tests {
     use rechka_log::SqliteLog;
 
-    use super::*;
+    use super::{
+        super::visitors::{EVENTS, PURCHASES},
+        *,
+    };
 
     #[test]
     fn a_backfill_puts_every_record_into_its_topic() {

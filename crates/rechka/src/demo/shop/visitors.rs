@@ -13,6 +13,8 @@ use super::products::Product;
 pub const EVENTS: &str = "user-events";
 /// Where purchases go.
 pub const PURCHASES: &str = "purchases";
+/// Both.
+pub const TOPICS: [&str; 2] = [EVENTS, PURCHASES];
 
 /// Milliseconds from one ebb to the next.
 const SEASON: f64 = 600_000.0;
