@@ -8,14 +8,17 @@ use anyhow::{Context, Result};
 use rechka_engine::{RunOptions, RunningQuery, Statistics, TaskStatistics};
 use rechka_log::{Append, BatchBuilder, Cleanup, Log, TopicPartition, TopicSpec};
 use rechka_serve::Probe;
-use rechka_sql::Pipeline;
+use rechka_sql::{
+    Pipeline, Running,
+    plan::{Query, Source},
+};
 use rechka_types::topics::STATUS;
 use serde::{Deserialize, Serialize};
 
 /// The queries of a pipeline, running.
 pub struct Queries {
     log: Arc<dyn Log>,
-    running: Mutex<Vec<RunningQuery>>,
+    running: Mutex<Vec<(RunningQuery, Query)>>,
 }
 
 /// How a query goes, summed over its tasks.
@@ -25,7 +28,7 @@ pub struct QueryStatus {
     pub query: String,
     /// Number of its tasks.
     pub tasks: usize,
-    /// Records read.
+    /// Records read, of streams and tables.
     pub records_in: u64,
     /// Rows written.
     pub rows_out: u64,
@@ -49,8 +52,10 @@ pub struct QueryStatus {
 
 impl QueryStatus {
     /// Sums it up.
-    pub fn new(statistics: &Statistics) -> Self {
+    pub fn new(query: &Query, statistics: &Statistics) -> Self {
         let tasks = &statistics.tasks;
+        // What comes through an exchange has been counted before it.
+        let read = tasks.iter().filter(|task| !reads_exchange(query, task.stage));
         let sum = |of: fn(&TaskStatistics) -> u64| tasks.iter().map(of).sum();
         let last = tasks.iter().map(|task| task.stage).max();
         let watermarks = tasks
@@ -60,7 +65,7 @@ impl QueryStatus {
         Self {
             query: statistics.query.to_string(),
             tasks: tasks.len(),
-            records_in: sum(|task| if task.stage == 0 { task.records_in } else { 0 }),
+            records_in: read.map(|task| task.records_in).sum(),
             rows_out: tasks
                 .iter()
                 .filter(|task| Some(task.stage) == last)
@@ -87,16 +92,19 @@ impl QueryStatus {
     }
 }
 
+fn reads_exchange(query: &Query, stage: usize) -> bool {
+    let mut inputs = query.stages.get(stage).into_iter().flat_map(|stage| &stage.inputs);
+    inputs.any(|input| matches!(input.source, Source::Exchange(_)))
+}
+
 impl Queries {
     /// Starts all queries of a pipeline. `options`: for each, by the delivery that it asks for.
-    pub fn start(
-        log: &Arc<dyn Log>,
-        pipeline: &Pipeline,
-        options: impl Fn(&rechka_sql::Running) -> RunOptions,
-    ) -> Result<Self> {
-        let start = |running: &rechka_sql::Running| {
-            rechka_engine::run(Arc::clone(log), running.query.clone(), options(running))
-                .with_context(|| format!("starting {}", running.query.name))
+    pub fn start(log: &Arc<dyn Log>, pipeline: &Pipeline, options: impl Fn(&Running) -> RunOptions) -> Result<Self> {
+        let start = |running: &Running| {
+            let query = running.query.clone();
+            rechka_engine::run(Arc::clone(log), query.clone(), options(running))
+                .with_context(|| format!("starting {}", query.name))
+                .map(|running| (running, query))
         };
         let running = pipeline.running.iter().map(start).collect::<Result<_>>()?;
         Ok(Self {
@@ -110,7 +118,7 @@ impl Queries {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running
             .iter()
-            .map(|query| QueryStatus::new(&query.statistics()))
+            .map(|(running, query)| QueryStatus::new(query, &running.statistics()))
             .collect()
     }
 
@@ -149,7 +157,7 @@ impl Queries {
     /// Whether any of them still runs.
     pub fn is_running(&self) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().any(RunningQuery::is_running)
+        running.iter().any(|(running, _)| running.is_running())
     }
 
     /// Stops them all after their current epochs; says what ended one before.
@@ -157,7 +165,7 @@ impl Queries {
         let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         running
             .into_iter()
-            .map(RunningQuery::stop)
+            .map(|(running, _)| running.stop())
             .collect::<Result<Vec<()>, _>>()?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use rechka_emit::{FileSink, Limits};
 use rechka_engine::{Reading, RunOptions, RunningQuery};
 use rechka_log::{Log, TopicSpec};
 use rechka_serve::{Gateway, GatewayConfig};
-use rechka_sql::{Kind, Pipeline, Running, catalog::Named};
+use rechka_sql::{Kind, Pipeline, Running, catalog::Named, plan::Query};
 use rechka_store::Views;
 use tokio::net::TcpListener;
 
@@ -86,7 +86,7 @@ pub fn run_to_the_end(
         };
         let query = rechka_engine::run(Arc::clone(log), running.query.clone(), options)
             .with_context(|| format!("starting {name}"))?;
-        statuses.push(wait(query).with_context(|| format!("running {name}"))?);
+        statuses.push(wait(&running.query, query).with_context(|| format!("running {name}"))?);
         if let Some(sink) = start_sink(log, running)? {
             sink.finish()?;
         }
@@ -95,21 +95,21 @@ pub fn run_to_the_end(
 }
 
 /// Draws a bar until the query has ended.
-fn wait(query: RunningQuery) -> Result<QueryStatus> {
-    let mut status = QueryStatus::new(&query.statistics());
+fn wait(query: &Query, running: RunningQuery) -> Result<QueryStatus> {
+    let mut status = QueryStatus::new(query, &running.statistics());
     let bar = ProgressBar::new(status.lag);
     bar.set_style(ProgressStyle::with_template(
         "{msg:20} {bar:40} {human_pos}/{human_len} {per_sec} {eta}",
     )?);
     bar.set_message(status.query.clone());
-    while query.is_running() {
+    while running.is_running() {
         std::thread::sleep(Duration::from_millis(100));
-        status = QueryStatus::new(&query.statistics());
+        status = QueryStatus::new(query, &running.statistics());
         bar.set_length(status.lag + status.records_in);
         bar.set_position(status.records_in);
     }
-    let status = QueryStatus::new(&query.statistics());
-    query.wait()?;
+    let status = QueryStatus::new(query, &running.statistics());
+    running.wait()?;
     bar.finish_and_clear();
     Ok(status)
 }
