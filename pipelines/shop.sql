@@ -45,12 +45,12 @@ CREATE STREAM visits AS
   FROM SESSION(clicks, ts, INTERVAL '30 seconds')
   GROUP BY user_id, window_start, window_end;
 
--- Conversion: purchases of something that the same user had put into the cart in the ten minutes before.
+-- Conversion: purchases of something that the same user had put into the cart in the minute before.
 CREATE STREAM conversions AS
   SELECT p.order_id, p.user_id, p.item_id, c.ts AS carted, p.ts AS bought
   FROM purchases p JOIN clicks c
     ON c.user_id = p.user_id AND c.item_id = p.item_id AND c.kind = 'cart'
-   AND c.ts BETWEEN p.ts - INTERVAL '10 minutes' AND p.ts;
+   AND c.ts BETWEEN p.ts - INTERVAL '1 minute' AND p.ts;
 
 -- Anomalies: products that are viewed in a minute far more, or less, than in each of the ten minutes before.
 CREATE STREAM item_minutes AS

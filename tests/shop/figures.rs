@@ -63,7 +63,7 @@ pub fn conversions_are_purchases_of_what_was_in_the_cart(shop: &Shop, purchases:
     for purchase in purchases {
         let bought = moment(purchase, "ts");
         for carted in carts.get(&key(purchase)).into_iter().flatten() {
-            if seconds(carted) <= seconds(&bought) && seconds(carted) >= seconds(&bought) - 600.0 {
+            if seconds(carted) <= seconds(&bought) && seconds(carted) >= seconds(&bought) - 60.0 {
                 let user = whole(purchase, "user_id");
                 possible.insert((whole(purchase, "order_id"), carted.clone()), (user, bought.clone()));
             }
