@@ -136,3 +136,28 @@ fn queries_give_the_same_rows_as_a_stream_and_at_once() {
     );
     println!("{count} queries");
 }
+
+#[test]
+fn a_window_of_more_rows_than_a_batch_holds_is_whole_for_the_next_query() {
+    const KEYS: usize = 20_000;
+    let declare = "CREATE STREAM e (k TEXT, ts TIMESTAMP, WATERMARK FOR ts AS ts);";
+    let world = World::new(declare, Path::new(""), Arc::new(|| true));
+    let row = |key, time| {
+        (
+            None,
+            format!(r#"{{"k":"a key that takes a lot of room in each row of the result {key}","ts":{time}}}"#),
+            0,
+        )
+    };
+    let rows: Vec<_> = (0..KEYS)
+        .map(|key| row(key, 1_000))
+        .chain([row(0, 12_000), row(0, 25_000)])
+        .collect();
+    world.append(&world.relation("e"), 0, &rows);
+    let counts = "CREATE STREAM counts AS SELECT k, window_end, count(*) AS n FROM TUMBLE(e, ts, INTERVAL '10 seconds') \
+                  GROUP BY k, window_start, window_end; CREATE STREAM q AS SELECT window_end, sum(n) AS n FROM counts GROUP BY window_end";
+    let made = world.run(counts, &options()).unwrap();
+    assert!(world.batches("counts") > 3, "the first window takes several batches");
+    assert_eq!(made.late, []);
+    assert_eq!(made.rows(), ["00:00:10 | 20000", "00:00:20 | 1", "00:00:30 | 1"]);
+}

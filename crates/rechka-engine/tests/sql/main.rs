@@ -3,6 +3,8 @@
 mod case;
 mod cases;
 mod cut;
+mod grammar;
+mod master;
 mod nexmark;
 mod random;
 mod world;

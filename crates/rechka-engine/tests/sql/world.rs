@@ -124,6 +124,13 @@ impl World {
         Ok(rows.iter().flat_map(lines).collect())
     }
 
+    /// How many batches a topic holds.
+    pub fn batches(&self, topic: &str) -> usize {
+        let mut reader = self.log.read(vec![(TopicPartition::new(topic, 0), 0)]).unwrap();
+        std::iter::from_fn(|| reader.poll(Duration::ZERO).unwrap()).count()
+    }
+
+    /// The records of a topic, in order.
     pub fn records(&self, topic: &str) -> Vec<Record> {
         let spec = self.log.topics().unwrap().into_iter().find(|spec| &*spec.name == topic);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
