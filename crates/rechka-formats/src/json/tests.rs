@@ -89,9 +89,10 @@ fn records() -> impl Strategy<Value = Value> {
     prop_oneof![3 => suits, 1 => values()]
 }
 
-/// No capitals: they would make other names of ours, and serde_json's no names at all.
+/// No capitals: they would make other names of ours, and serde_json's no names at all. No letters of names: they would name a column twice,
+/// of which serde_json looks at the last only.
 fn damage() -> impl Strategy<Value = u8> {
-    any::<u8>().prop_filter("a capital", |byte| !byte.is_ascii_uppercase())
+    any::<u8>().prop_filter("a name", |byte| !byte.is_ascii_uppercase() && !b"abclxz".contains(byte))
 }
 
 proptest! {
