@@ -34,7 +34,7 @@ impl Keys {
         match &mut self.values {
             Some(values) => values.intern(columns, numbers)?,
             None => {
-                self.seen = true;
+                self.seen |= rows > 0;
                 numbers.clear();
                 numbers.resize(rows, 0);
             }
