@@ -91,16 +91,17 @@ impl Case {
             } else {
                 random.below(2_000)
             };
-            let disorder = match random.below(10) {
+            let mut disorder = match random.below(10) {
                 0..3 => random.below(DELAY + 1),
                 3 if self.late => random.below(5 * DELAY),
                 _ => 0,
             };
-            // Now and then in the same moment as others, and on the bounds of windows.
-            let mut time = now - disorder;
-            if random.percent(30) && disorder == 0 {
-                time = now / 1000 * 1000;
+            // Often in the same moment as others, and on the bounds of windows.
+            if random.percent(60) {
+                now = (now + 999) / 1_000 * 1_000;
+                disorder = disorder / 1_000 * 1_000;
             }
+            let time = now - disorder;
             let key = if random.percent(5) {
                 "null".to_owned()
             } else {
@@ -266,7 +267,7 @@ impl Case {
 fn identity(record: &str) -> (i64, String) {
     let row: serde_json::Value = serde_json::from_str(record).unwrap();
     (
-        row["id"].as_i64().unwrap(),
+        row["id"].as_i64().unwrap_or(-1),
         row["window_end"].as_str().unwrap_or_default().to_owned(),
     )
 }
