@@ -129,7 +129,7 @@ impl Case {
 
     fn options(&self) -> RunOptions {
         let (random, deaths) = (Mutex::new((Random(self.seed ^ 1), MOST_DEATHS)), self.deaths);
-        let attempts = if self.seed % 2 == 0 { 1 } else { 3 };
+        let attempts = if self.seed.is_multiple_of(2) { 1 } else { 3 };
         let failpoint = Failpoint::new(move |step| {
             let mut state = random.lock().unwrap();
             let (random, left) = &mut *state;
@@ -144,7 +144,7 @@ impl Case {
             }
             Err(EngineError::Query(format!("killed at {step:?}")))
         });
-        let snapshot_bytes = if self.seed % 3 == 0 { 500 } else { 1 << 20 };
+        let snapshot_bytes = if self.seed.is_multiple_of(3) { 500 } else { 1 << 20 };
         RunOptions {
             delivery: self.delivery,
             attempts: Some(attempts),
