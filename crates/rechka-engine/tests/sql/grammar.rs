@@ -186,7 +186,7 @@ impl Query {
                     0 => format!("(SELECT id, k, v + 1 AS v, ts FROM e WHERE {filter})"),
                     1 => "(SELECT id, k, v, ts FROM e UNION ALL SELECT id + 1000, k, w, ts FROM f)".to_owned(),
                     _ => format!(
-                        "(SELECT f.id AS id, e.k AS k, e.v AS v, f.ts AS ts FROM e JOIN f ON {})",
+                        "(SELECT e.id * 1000 + f.id AS id, e.k AS k, e.v AS v, f.ts AS ts FROM e JOIN f ON {})",
                         bounds(random)
                     ),
                 };
