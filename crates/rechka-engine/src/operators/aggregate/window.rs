@@ -61,8 +61,10 @@ impl Append {
         for pane in self.panes.keys().take_while(|pane| pane.start <= until) {
             let windows = self.windows.windows(*pane, after, until);
             due.extend(windows.map(|window| (window.end, window.start)));
-            // The next pane has these windows too, as far as it counts in them.
-            after = after.max(self.windows.last_end(*pane).min(until));
+            // The next pane has these windows too, as far as it counts in them; unless rows of this one came too late for the first.
+            if *pane == self.windows.pane(pane.start) {
+                after = after.max(self.windows.last_end(*pane).min(until));
+            }
         }
         if due.is_empty() {
             return Ok(());

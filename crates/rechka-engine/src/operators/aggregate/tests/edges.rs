@@ -247,6 +247,22 @@ fn groups_that_come_through_an_exchange_too_late_are_counted() {
 }
 
 #[test]
+fn rows_that_one_task_found_partly_late_hold_no_window_of_another_task_back() {
+    let query = counting(hop(20, 5));
+    let (mut ahead, mut behind) = (Running::new(query.partial()), Running::new(query.partial()));
+    let mut last = Running::new(query.last());
+    ahead.epoch(&[], end_at(18));
+    let one = |number| rows(TimeUnit::Microsecond, &[row(number, "a", 1)]);
+    // Too late for the windows that end at 10 and 15 s.
+    let mut exchanged = ahead.epoch(&[one(6)], end_at(18)).rows;
+    exchanged.extend(behind.epoch(&[one(11)], end_at(0)).rows);
+    let out = last.epoch(&exchanged, end_at(99));
+    let expected = [(-5, "1"), (0, "2"), (5, "2"), (10, "1")];
+    let expected = expected.map(|(start, count)| vec!["a".to_owned(), stamp(start), stamp(start + 20), count.into()]);
+    assert_eq!(text(&out.rows), expected);
+}
+
+#[test]
 fn a_filter_that_is_not_true_leaves_rows_out() {
     let odd = binary(
         column("number"),
