@@ -3,6 +3,8 @@
 //! Beside each query stands its floor, in the same run: reading its input from the log (checksum, decompression), and decoding the
 //! columns it needs; without the feature `engine` nothing else is measured. The queries run exactly once, from the topic `bid` to a topic
 //! of rows as JSON, all committed. Rates are bids per second of processor time, all threads together: what a core does.
+#[cfg(feature = "engine")]
+use std::path::Path;
 use std::{hint::black_box, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
@@ -27,39 +29,27 @@ const QUERIES: [Query; 5] = [
     Query {
         name: "q0",
         columns: &["auction", "bidder", "price", "dateTime", "extra"],
-        text: "SELECT auction, bidder, price, dateTime, extra FROM bid",
+        text: include_str!("../../nexmark/q0.sql"),
     },
     Query {
         name: "q2",
         columns: &["auction", "price"],
-        text: "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0",
+        text: include_str!("../../nexmark/q2.sql"),
     },
     Query {
         name: "q5",
         columns: &["auction", "dateTime"],
-        text: "SELECT AuctionBids.auction, AuctionBids.num FROM (
-            SELECT auction, count(*) AS num, window_start AS starttime, window_end AS endtime
-            FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
-            GROUP BY auction, window_start, window_end) AS AuctionBids
-          JOIN (SELECT max(CountBids.num) AS maxn, CountBids.starttime, CountBids.endtime FROM (
-            SELECT count(*) AS num, window_start AS starttime, window_end AS endtime
-            FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
-            GROUP BY auction, window_start, window_end) AS CountBids
-            GROUP BY CountBids.starttime, CountBids.endtime) AS MaxBids
-          ON AuctionBids.starttime = MaxBids.starttime AND AuctionBids.endtime = MaxBids.endtime
-            AND AuctionBids.num >= MaxBids.maxn",
+        text: include_str!("../../nexmark/q5.sql"),
     },
     Query {
         name: "w1",
         columns: &["price", "channel", "dateTime"],
-        text: "SELECT window_start, channel, count(*) AS n, avg(price) AS p FROM TUMBLE(bid, dateTime, INTERVAL '10' SECOND)
-          GROUP BY window_start, window_end, channel",
+        text: include_str!("../../nexmark/w1.sql"),
     },
     Query {
         name: "w2",
         columns: &["bidder", "dateTime"],
-        text: "SELECT window_start, bidder, count(*) AS n FROM TUMBLE(bid, dateTime, INTERVAL '10' SECOND)
-          GROUP BY window_start, window_end, bidder",
+        text: include_str!("../../nexmark/w2.sql"),
     },
 ];
 
@@ -143,26 +133,11 @@ fn read(log: &dyn Log, mut each: impl FnMut(Batch)) -> Result<()> {
 /// Runs a query to the end of its input; gives the number of its rows.
 #[cfg(feature = "engine")]
 fn run(log: &Arc<dyn Log>, query: &Query) -> Result<u64> {
-    use rechka_engine::RunOptions;
-    use rechka_sql::{Catalog, Statement, logical::logical_plan, stream::plan_query};
-
-    let text = format!(
-        "CREATE STREAM bid (auction BIGINT, bidder BIGINT, price BIGINT, channel TEXT, url TEXT, dateTime TIMESTAMP(3), extra TEXT,
-           WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND) WITH (topic = 'bid', format = 'json', partitions = 1);
-         CREATE STREAM {} AS {};",
-        query.name, query.text
-    );
-    let mut catalog = Catalog::default();
-    for statement in Statement::parse(&text)? {
-        match statement {
-            Statement::Declare(declare) => drop(catalog.declare_relation(declare.relation)?),
-            Statement::Derive(derive) => {
-                let plan = logical_plan(&catalog, &derive.query)?;
-                let planned = plan_query(&derive.name, plan, &(&derive).into())?;
-                rechka_engine::run(log.clone(), planned, RunOptions::to_the_end())?.wait()?;
-            }
-            other => anyhow::bail!("{other:?} has no place here"),
-        }
+    let streams = include_str!("../../nexmark/streams.sql");
+    let text = format!("{streams} CREATE STREAM {} AS {}", query.name, query.text);
+    let outside = rechka_engine::Outside::new("");
+    for running in rechka_sql::Pipeline::read(&text, Path::new(""), &outside)?.running {
+        rechka_engine::run(log.clone(), running.query, rechka_engine::RunOptions::to_the_end())?.wait()?;
     }
     Ok(log.offsets(&TopicPartition::new(query.name, 0))?.end)
 }

@@ -15,51 +15,16 @@ use crate::{
     world::{World, options},
 };
 
-const STREAMS: &str = "
-CREATE STREAM person (id BIGINT, name TEXT, emailAddress TEXT, creditCard TEXT, city TEXT, state TEXT, dateTime TIMESTAMP, extra TEXT,
-  WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND) WITH (partitions = PARTITIONS);
-CREATE STREAM auction (id BIGINT, itemName TEXT, description TEXT, initialBid BIGINT, reserve BIGINT, dateTime TIMESTAMP,
-  expires TIMESTAMP, seller BIGINT, category BIGINT, extra TEXT, WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND)
-  WITH (partitions = PARTITIONS);
-CREATE STREAM bid (auction BIGINT, bidder BIGINT, price BIGINT, channel TEXT, url TEXT, dateTime TIMESTAMP, extra TEXT,
-  WATERMARK FOR dateTime AS dateTime - INTERVAL '4' SECOND) WITH (partitions = PARTITIONS);
-";
-
-const Q0: &str = "SELECT auction, bidder, price, dateTime, extra FROM bid";
-const Q1: &str = "SELECT auction, bidder, 0.908 * price AS price, dateTime, extra FROM bid";
-const Q2: &str = "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0";
-const Q3: &str = "SELECT P.name, P.city, P.state, A.id FROM auction AS A INNER JOIN person AS P ON A.seller = P.id \
-     WHERE A.category = 10 AND (P.state = 'OR' OR P.state = 'ID' OR P.state = 'CA')";
-const Q5: &str = "SELECT AuctionBids.auction, AuctionBids.num FROM ( \
-     SELECT auction, count(*) AS num, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) \
-     GROUP BY auction, window_start, window_end) AS AuctionBids \
-     JOIN (SELECT max(CountBids.num) AS maxn, CountBids.starttime, CountBids.endtime FROM ( \
-     SELECT count(*) AS num, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) \
-     GROUP BY auction, window_start, window_end) AS CountBids \
-     GROUP BY CountBids.starttime, CountBids.endtime) AS MaxBids \
-     ON AuctionBids.starttime = MaxBids.starttime AND AuctionBids.endtime = MaxBids.endtime \
-     AND AuctionBids.num >= MaxBids.maxn";
-const Q7: &str = "SELECT B.auction, B.price, B.bidder, B.dateTime, B.extra FROM bid B JOIN ( \
-     SELECT MAX(price) AS maxprice, window_end AS dateTime \
-     FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY window_start, window_end) B1 ON B.price = B1.maxprice \
-     WHERE B.dateTime BETWEEN B1.dateTime - INTERVAL '10' SECOND AND B1.dateTime";
-const Q8: &str = "SELECT P.id, P.name, P.starttime FROM ( \
-     SELECT id, name, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY id, name, window_start, window_end) P \
-     JOIN (SELECT seller, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY seller, window_start, window_end) A \
-     ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime";
-const Q11: &str = "SELECT B.bidder, count(*) AS bid_count, SESSION_START(B.dateTime, INTERVAL '10' SECOND) AS starttime, \
-     SESSION_END(B.dateTime, INTERVAL '10' SECOND) AS endtime \
-     FROM bid B GROUP BY B.bidder, SESSION(B.dateTime, INTERVAL '10' SECOND)";
-const Q12: &str = "WITH B AS (SELECT *, PROCTIME() AS p_time FROM bid) \
-     SELECT bidder, count(*) AS bid_count, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE B, DESCRIPTOR(p_time), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end";
+const STREAMS: &str = include_str!("../../../../bench/nexmark/streams.sql");
+const Q0: &str = include_str!("../../../../bench/nexmark/q0.sql");
+const Q1: &str = include_str!("../../../../bench/nexmark/q1.sql");
+const Q2: &str = include_str!("../../../../bench/nexmark/q2.sql");
+const Q3: &str = include_str!("../../../../bench/nexmark/q3.sql");
+const Q5: &str = include_str!("../../../../bench/nexmark/q5.sql");
+const Q7: &str = include_str!("../../../../bench/nexmark/q7.sql");
+const Q8: &str = include_str!("../../../../bench/nexmark/q8.sql");
+const Q11: &str = include_str!("../../../../bench/nexmark/q11.sql");
+const Q12: &str = include_str!("../../../../bench/nexmark/q12.sql");
 
 /// Events, 10 ms apart; one of ten is up to 2 s older. Of 50, one is a person, three are auctions, 46 are bids.
 const EVENTS: i64 = 6_000;
@@ -68,7 +33,7 @@ fn world(partitions: i64) -> World {
     let cuts = Mutex::new(Random(partitions as u64));
     let cut = Arc::new(move || cuts.lock().unwrap().percent(60));
     let world = World::new(
-        &STREAMS.replace("PARTITIONS", &partitions.to_string()),
+        &STREAMS.replace(");", &format!(") WITH (partitions = {partitions});")),
         Path::new(""),
         cut,
     );

@@ -2,41 +2,15 @@
 use super::*;
 use crate::plan::{Groups, Operation, Window};
 
-const Q0: &str = "SELECT auction, bidder, price, dateTime, extra FROM bid";
-const Q1: &str = "SELECT auction, bidder, 0.908 * price AS price, dateTime, extra FROM bid";
-const Q2: &str = "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0";
-const Q3: &str = "SELECT P.name, P.city, P.state, A.id FROM auction AS A INNER JOIN person AS P ON A.seller = P.id \
-     WHERE A.category = 10 AND (P.state = 'OR' OR P.state = 'ID' OR P.state = 'CA')";
-pub(super) const Q5: &str = "SELECT AuctionBids.auction, AuctionBids.num FROM ( \
-     SELECT auction, count(*) AS num, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) \
-     GROUP BY auction, window_start, window_end) AS AuctionBids \
-     JOIN (SELECT max(CountBids.num) AS maxn, CountBids.starttime, CountBids.endtime FROM ( \
-     SELECT count(*) AS num, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(HOP(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '2' SECOND, INTERVAL '10' SECOND)) \
-     GROUP BY auction, window_start, window_end) AS CountBids \
-     GROUP BY CountBids.starttime, CountBids.endtime) AS MaxBids \
-     ON AuctionBids.starttime = MaxBids.starttime AND AuctionBids.endtime = MaxBids.endtime \
-     AND AuctionBids.num >= MaxBids.maxn";
-const Q7: &str = "SELECT B.auction, B.price, B.bidder, B.dateTime, B.extra FROM bid B JOIN ( \
-     SELECT MAX(price) AS maxprice, window_end AS dateTime \
-     FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY window_start, window_end) B1 ON B.price = B1.maxprice \
-     WHERE B.dateTime BETWEEN B1.dateTime - INTERVAL '10' SECOND AND B1.dateTime";
-const Q8: &str = "SELECT P.id, P.name, P.starttime FROM ( \
-     SELECT id, name, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE person, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY id, name, window_start, window_end) P \
-     JOIN (SELECT seller, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE auction, DESCRIPTOR(dateTime), INTERVAL '10' SECOND)) \
-     GROUP BY seller, window_start, window_end) A \
-     ON P.id = A.seller AND P.starttime = A.starttime AND P.endtime = A.endtime";
-const Q11: &str = "SELECT B.bidder, count(*) AS bid_count, SESSION_START(B.dateTime, INTERVAL '10' SECOND) AS starttime, \
-     SESSION_END(B.dateTime, INTERVAL '10' SECOND) AS endtime \
-     FROM bid B GROUP BY B.bidder, SESSION(B.dateTime, INTERVAL '10' SECOND)";
-const Q12: &str = "WITH B AS (SELECT *, PROCTIME() AS p_time FROM bid) \
-     SELECT bidder, count(*) AS bid_count, window_start AS starttime, window_end AS endtime \
-     FROM TABLE(TUMBLE(TABLE B, DESCRIPTOR(p_time), INTERVAL '10' SECOND)) GROUP BY bidder, window_start, window_end";
+const Q0: &str = include_str!("../../../../../bench/nexmark/q0.sql");
+const Q1: &str = include_str!("../../../../../bench/nexmark/q1.sql");
+const Q2: &str = include_str!("../../../../../bench/nexmark/q2.sql");
+const Q3: &str = include_str!("../../../../../bench/nexmark/q3.sql");
+pub(super) const Q5: &str = include_str!("../../../../../bench/nexmark/q5.sql");
+const Q7: &str = include_str!("../../../../../bench/nexmark/q7.sql");
+const Q8: &str = include_str!("../../../../../bench/nexmark/q8.sql");
+const Q11: &str = include_str!("../../../../../bench/nexmark/q11.sql");
+const Q12: &str = include_str!("../../../../../bench/nexmark/q12.sql");
 
 fn operations(query: &plan::Query) -> Vec<&Operation> {
     query
