@@ -23,7 +23,11 @@ pub enum EngineError {
         /// What is wrong.
         reason: String,
     },
-    /// An operator could not work on rows: an expression failed (say, a division by zero), or an error in this program.
+    /// An expression can't be computed for a row: say, a division by zero. What failed has changed nothing, so the other rows can
+    /// be tried without that one.
+    #[error("{0}")]
+    Expression(String),
+    /// The query can't be run, or an error in this program.
     #[error("{0}")]
     Query(String),
     /// The operating system gave no thread.

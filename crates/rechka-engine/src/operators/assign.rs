@@ -36,7 +36,34 @@ impl AssignWindows {
     }
 }
 
+/// A row for each window: the number of the row that falls in it, its start and its end.
+#[derive(Default)]
+struct Assigned {
+    rows: Vec<u32>,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+}
+
 impl AssignWindows {
+    fn times(&self, rows: &RecordBatch, time: Time) -> Result<Int64Array> {
+        match self.time {
+            Some(column) => microseconds(rows.column(column)),
+            None => Ok(Int64Array::from_value(time.now, rows.num_rows())),
+        }
+    }
+
+    fn assign(&self, times: &Int64Array) -> Assigned {
+        let mut assigned = Assigned::default();
+        for (row, time) in (0..).zip(times) {
+            for (start, end) in time.into_iter().flat_map(|time| windows(self.window, time)) {
+                assigned.rows.push(row);
+                assigned.starts.push(start);
+                assigned.ends.push(end);
+            }
+        }
+        assigned
+    }
+
     /// The rows without a time, with NULLs for the start and the end of a window.
     fn timeless(&self, rows: &RecordBatch, times: &Int64Array) -> Result<RecordBatch> {
         let rows = filter_record_batch(rows, &is_null(times)?)?;
@@ -51,32 +78,28 @@ impl AssignWindows {
 
 impl Transform for AssignWindows {
     fn transform(&self, rows: &RecordBatch, time: Time, late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
-        let times = match self.time {
-            Some(column) => microseconds(rows.column(column))?,
-            None => Int64Array::from_value(time.now, rows.num_rows()),
-        };
+        let times = self.times(rows, time)?;
         if times.null_count() > 0 {
             late.push(self.timeless(rows, &times)?);
         }
-        let (mut indices, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, time) in (0..).zip(&times) {
-            for (start, end) in time.into_iter().flat_map(|time| windows(self.window, time)) {
-                indices.push(index);
-                starts.push(start);
-                ends.push(end);
-            }
-        }
-        let mut columns = if indices.iter().copied().eq(0..rows.num_rows() as u32) {
+        let assigned = self.assign(&times);
+        let mut columns = if assigned.rows.iter().copied().eq(0..rows.num_rows() as u32) {
             rows.columns().to_vec()
         } else {
-            take_record_batch(rows, &UInt32Array::from(indices))?.columns().to_vec()
+            take_record_batch(rows, &UInt32Array::from(assigned.rows))?
+                .columns()
+                .to_vec()
         };
-        let (starts, ends) = (Int64Array::from(starts), Int64Array::from(ends));
+        let (starts, ends) = (Int64Array::from(assigned.starts), Int64Array::from(assigned.ends));
         let last: Int64Array = ends.unary(|end| end.saturating_sub(WINDOW_TIME));
         for times in [&starts, &ends, &last] {
             columns.push(timestamps(times, self.schema.field(columns.len()).data_type())?);
         }
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+
+    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Vec<u32>> {
+        Ok(self.assign(&self.times(rows, time)?).rows)
     }
 }
 

@@ -17,14 +17,19 @@ use rechka_sql::plan::Expr;
 use crate::{EngineError, Result};
 
 /// What the expressions give for each row.
-pub(super) fn evaluate(expressions: &[Expr], rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    let column = |expression: &Expr| Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?);
-    expressions.iter().map(column).collect()
+pub(crate) fn evaluate(expressions: &[Expr], rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    expressions.iter().map(|expression| value(expression, rows)).collect()
+}
+
+fn value(expression: &Expr, rows: &RecordBatch) -> Result<ArrayRef> {
+    let values = expression.evaluate(rows);
+    let values = values.and_then(|values| values.into_array(rows.num_rows()));
+    values.map_err(|error| EngineError::Expression(error.strip_backtrace()))
 }
 
 /// For which rows the condition is true, or unknown (NULL).
 pub(super) fn condition(condition: &Expr, rows: &RecordBatch) -> Result<BooleanArray> {
-    let values = condition.evaluate(rows)?.into_array(rows.num_rows())?;
+    let values = value(condition, rows)?;
     let values = values.as_boolean_opt();
     values
         .cloned()

@@ -45,6 +45,16 @@ impl Transform for Map {
             &options,
         )?)
     }
+
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
+        let all = 0..rows.num_rows() as u32;
+        let Some(filter) = &self.filter else {
+            return Ok(all.collect());
+        };
+        let kept = expressions::condition(filter, rows)?;
+        let kept = all.zip(&kept).filter(|(_, kept)| *kept == Some(true));
+        Ok(kept.map(|(row, _)| row).collect())
+    }
 }
 
 #[cfg(test)]

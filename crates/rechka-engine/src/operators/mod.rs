@@ -7,7 +7,8 @@
 mod aggregate;
 mod assign;
 mod condition;
-mod expressions;
+pub(crate) mod expressions;
+mod failing;
 mod join;
 mod kept;
 mod keys;
@@ -31,6 +32,9 @@ use self::{
     assign::AssignWindows, join::Join, lookup::Lookup, map::Map, stateless::Stateless, union::Union, unnest::Unnest,
 };
 use crate::{EngineError, Result};
+
+pub use failing::Dead;
+pub(crate) use failing::work_on;
 
 /// The time an epoch knows of, in microseconds since 1970. An operator's watermark is the least of its inputs', and what it puts
 /// out has its watermark less the operation's delay ([`Time::delayed`]).
@@ -65,6 +69,9 @@ pub struct Output {
     /// How many times a partial aggregate came through an exchange too late for a window, and so with rows that can't be told any
     /// more: when an input was idle, and waited for no longer, before it spoke again.
     pub late_partials: u64,
+    /// Rows that were left out at the end of the epoch because something could not be computed for them: of an aggregation the keys
+    /// (and the window).
+    pub dead: Vec<Dead>,
 }
 
 /// A change of state, as rows. An operator that gets all its deltas again, in order, is in the same state.
@@ -78,8 +85,13 @@ pub struct Delta {
 
 /// A stateful (or stateless) operator.
 pub trait Operator: Send {
-    /// Takes rows of an input. Rows that can be put out at once are; `time.watermark` is the one of the epoch before.
+    /// Takes rows of an input. Rows that can be put out at once are; `time.watermark` is the one of the epoch before. If this fails by
+    /// an [`EngineError::Expression`], the operator is as it was before, and what is in `out` does not count.
     fn push(&mut self, input: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()>;
+    /// Of each row that a push of these rows puts out, which of them it was made of; none where that can't be told.
+    fn origins(&self, _rows: &RecordBatch, _time: Time) -> Result<Option<Vec<u32>>> {
+        Ok(None)
+    }
     /// Ends the epoch: puts out what `time` closes, and forgets what it makes superfluous. Watermarks never go back.
     fn end_epoch(&mut self, time: Time, out: &mut Output) -> Result<()>;
     /// What changed since the last call: the changelog of the epoch.

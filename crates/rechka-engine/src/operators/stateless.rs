@@ -8,6 +8,8 @@ use crate::Result;
 pub(super) trait Transform: Send {
     /// The rows changed; those that can't be go to `late`.
     fn transform(&self, rows: &RecordBatch, time: Time, late: &mut Vec<RecordBatch>) -> Result<RecordBatch>;
+    /// The row that each of the changed rows was made of.
+    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Vec<u32>>;
 }
 
 /// An operator without state.
@@ -20,6 +22,10 @@ impl<T: Transform> Operator for Stateless<T> {
             out.rows.push(rows);
         }
         Ok(())
+    }
+
+    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Option<Vec<u32>>> {
+        self.0.origins(rows, time).map(Some)
     }
 
     fn end_epoch(&mut self, _time: Time, _out: &mut Output) -> Result<()> {

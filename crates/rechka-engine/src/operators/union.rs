@@ -13,4 +13,8 @@ impl Transform for Union {
     fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
         Ok(RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?)
     }
+
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
+        Ok((0..rows.num_rows() as u32).collect())
+    }
 }

@@ -15,11 +15,11 @@ pub(super) struct Unnest {
     pub schema: SchemaRef,
 }
 
-impl Transform for Unnest {
-    fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
+impl Unnest {
+    /// The elements of all lists; and of each row that comes out the row that it is made of, and its element.
+    fn elements(&self, rows: &RecordBatch) -> Result<(ArrayRef, Vec<u32>, Vec<Option<u64>>)> {
         let list = rows.column(self.column);
         let (elements, ranges) = ranges(list)?;
-        // For each row that comes out: its row, and its element.
         let (mut indices, mut places) = (Vec::new(), Vec::new());
         for (index, range) in (0..).zip(ranges) {
             let range = if list.is_null(index as usize) { 0..0 } else { range };
@@ -32,6 +32,13 @@ impl Transform for Unnest {
                 places.push(Some(place as u64));
             }
         }
+        Ok((elements, indices, places))
+    }
+}
+
+impl Transform for Unnest {
+    fn transform(&self, rows: &RecordBatch, _time: Time, _late: &mut Vec<RecordBatch>) -> Result<RecordBatch> {
+        let (elements, indices, places) = self.elements(rows)?;
         let (indices, places) = (UInt32Array::from(indices), UInt64Array::from(places));
         let columns = rows.columns().iter().enumerate().map(|(number, column)| match number {
             number if number == self.column => take(&elements, &places, None),
@@ -41,6 +48,10 @@ impl Transform for Unnest {
             self.schema.clone(),
             columns.collect::<Result<_, _>>()?,
         )?)
+    }
+
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
+        self.elements(rows).map(|(_, rows, _)| rows)
     }
 }
 

@@ -17,7 +17,11 @@ use crate::{
 
 /// Makes the topics that are missing. `stages`: the topics of each, and the number of its tasks.
 pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)]) -> Result<()> {
-    let mut specs = vec![of_relation(&query.result)];
+    let dead = rechka_types::topics::dead(&query.result.topic);
+    let mut specs = vec![
+        of_relation(&query.result),
+        TopicSpec::new(dead, query.result.partitions),
+    ];
     for (number, (stage, (_, tasks))) in query.stages.iter().zip(stages).enumerate() {
         for input in &stage.inputs {
             match &input.source {

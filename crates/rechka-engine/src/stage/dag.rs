@@ -2,12 +2,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use rechka_sql::plan::{Node, Origin, Source, Stage};
+use datafusion::physical_expr::expressions::Column;
+use rechka_sql::plan::{self, Expr, Node, Origin, Source, Stage};
 
-use super::{table, watermark::Watermark};
+use super::{table, trail::Trail, watermark::Watermark};
 use crate::{
     Result,
-    operators::{Delta, Operator, Output, Time},
+    operators::{Dead, Delta, Operator, Output, Time, expressions::evaluate, work_on},
 };
 
 /// Makes the operator of a node from the columns of its inputs.
@@ -30,13 +31,30 @@ enum Consumer {
     Output,
 }
 
+/// Rows on their way.
+struct Waiting {
+    to: Consumer,
+    rows: RecordBatch,
+    trail: Trail,
+}
+
+/// A row that was left out because an expression failed on it.
+pub(super) struct LeftOut {
+    pub dead: Dead,
+    /// The row of the batch last pushed that it was made of, where that can be told.
+    pub of: Option<usize>,
+}
+
 /// The operators of one partition of a stage.
 pub(super) struct Dag {
     nodes: Vec<Place>,
     inputs: Vec<Vec<Consumer>>,
     /// Which inputs are tables, which have no time.
     tables: Vec<bool>,
+    /// What the output is re-keyed by, as far as it must be computed: that a row can't be is found here, where its trail is known.
+    keys: Vec<Expr>,
     output: Output,
+    left_out: Vec<LeftOut>,
     /// Memory of the rows in the output.
     output_bytes: usize,
 }
@@ -76,6 +94,10 @@ impl Dag {
                 delay: node.operation.delay(),
             })
         };
+        let keys = match &stage.output {
+            plan::Output::Exchange { keys, .. } => keys.iter().filter(|key| !key.is::<Column>()).cloned().collect(),
+            plan::Output::Result => Vec::new(),
+        };
         let is_table = |source: &Source| matches!(source, Source::Table(_));
         Ok(Dag {
             nodes: stage.nodes.iter().enumerate().map(place).collect::<Result<_>>()?,
@@ -83,37 +105,71 @@ impl Dag {
                 .map(|input| consumers(Origin::Input(input)))
                 .collect(),
             tables: stage.inputs.iter().map(|input| is_table(&input.source)).collect(),
+            keys,
             output: Output::default(),
+            left_out: Vec::new(),
             output_bytes: 0,
         })
     }
 
     /// Brings rows of an input to where they go.
     pub fn push(&mut self, input: usize, rows: RecordBatch, now: i64) -> Result<()> {
-        let waiting = self.inputs[input].iter().map(|to| (*to, rows.clone())).collect();
-        self.flow(waiting, now)
+        let to = self.inputs[input].iter();
+        let waiting = to.map(|&to| Waiting {
+            to,
+            rows: rows.clone(),
+            trail: Trail::INPUT,
+        });
+        self.flow(waiting.collect(), now)
     }
 
-    fn flow(&mut self, mut waiting: VecDeque<(Consumer, RecordBatch)>, now: i64) -> Result<()> {
-        while let Some((consumer, rows)) = waiting.pop_front() {
+    fn flow(&mut self, mut waiting: VecDeque<Waiting>, now: i64) -> Result<()> {
+        while let Some(Waiting { to, rows, trail }) = waiting.pop_front() {
             if rows.num_rows() == 0 {
                 continue;
             }
-            let Consumer::Node { number, port } = consumer else {
-                self.output_bytes += rows.get_array_memory_size();
-                self.output.rows.push(rows);
-                continue;
-            };
-            let node = &mut self.nodes[number];
-            let time = Time {
-                watermark: node.watermark,
-                now,
-            };
-            let mut out = Output::default();
-            node.operator.push(port, &rows, time, &mut out)?;
-            self.note_late(&mut out);
-            self.nodes[number].hand_on(out.rows, &mut waiting);
+            let failing = work_on(&rows, |first, part| {
+                self.deliver(to, part, &trail.skip(first), now, &mut waiting)
+            })?;
+            if !failing.is_empty() {
+                let numbers: Vec<usize> = failing.iter().map(|(row, _)| *row).collect();
+                let origins = trail.origins(&numbers, &|node| &*self.nodes[node].operator)?;
+                let left_out = failing.into_iter().zip(origins).map(|((row, reason), of)| LeftOut {
+                    dead: Dead {
+                        row: rows.slice(row, 1),
+                        reason,
+                    },
+                    of,
+                });
+                self.left_out.extend(left_out);
+            }
         }
+        Ok(())
+    }
+
+    fn deliver(
+        &mut self,
+        to: Consumer,
+        rows: &RecordBatch,
+        trail: &Trail,
+        now: i64,
+        waiting: &mut VecDeque<Waiting>,
+    ) -> Result<()> {
+        let Consumer::Node { number, port } = to else {
+            evaluate(&self.keys, rows)?;
+            self.output_bytes += rows.get_array_memory_size();
+            self.output.rows.push(rows.clone());
+            return Ok(());
+        };
+        let node = &mut self.nodes[number];
+        let time = Time {
+            watermark: node.watermark,
+            now,
+        };
+        let mut out = Output::default();
+        node.operator.push(port, rows, time, &mut out)?;
+        self.note(&mut out);
+        self.nodes[number].hand_on(out.rows, &trail.behind(number, rows, time), waiting);
         Ok(())
     }
 
@@ -137,17 +193,25 @@ impl Dag {
                 micros: time.delayed(node.delay).watermark,
                 idle: said.idle,
             });
-            self.note_late(&mut out);
+            self.note(&mut out);
             let mut waiting = VecDeque::new();
-            self.nodes[number].hand_on(out.rows, &mut waiting);
+            self.nodes[number].hand_on(out.rows, &Trail::NOWHERE, &mut waiting);
             self.flow(waiting, now)?;
         }
         Ok(behind.last().copied().unwrap_or(inputs[0]))
     }
 
-    fn note_late(&mut self, out: &mut Output) {
+    /// Notes what comes out beside the rows.
+    fn note(&mut self, out: &mut Output) {
         self.output.late.append(&mut out.late);
         self.output.late_partials += out.late_partials;
+        let dead = out.dead.drain(..);
+        self.left_out.extend(dead.map(|dead| LeftOut { dead, of: None }));
+    }
+
+    /// The rows left out since the last call.
+    pub fn take_left_out(&mut self) -> Vec<LeftOut> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// What has come out since the last call.
@@ -206,9 +270,13 @@ impl Dag {
 }
 
 impl Place {
-    fn hand_on(&self, rows: Vec<RecordBatch>, waiting: &mut VecDeque<(Consumer, RecordBatch)>) {
-        for rows in rows {
-            waiting.extend(self.consumers.iter().map(|to| (*to, rows.clone())));
+    fn hand_on(&self, batches: Vec<RecordBatch>, trail: &Trail, waiting: &mut VecDeque<Waiting>) {
+        for rows in batches {
+            waiting.extend(self.consumers.iter().map(|&to| Waiting {
+                to,
+                rows: rows.clone(),
+                trail: trail.clone(),
+            }));
         }
     }
 }

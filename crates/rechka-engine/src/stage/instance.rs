@@ -2,13 +2,14 @@
 use std::{ops::Range, time::Instant};
 
 use arrow::array::RecordBatch;
+use rechka_formats::Bad;
 use rechka_log::{Append, Fetched, Offset, Partition, TopicPartition};
 use rechka_sql::plan::Source;
 
 use super::{
     changelog::{Changelog, Progress},
     context::StageContext,
-    dag::Dag,
+    dag::{Dag, LeftOut},
     dead::DeadLetters,
     exchange::{self, Message},
     file,
@@ -16,7 +17,11 @@ use super::{
     table::{self, TableReader},
     watermark::Watermark,
 };
-use crate::{EngineError, Result, operators::Output, statistics::Counts};
+use crate::{
+    EngineError, Result,
+    operators::{Dead, Output},
+    statistics::Counts,
+};
 
 /// The state of one task.
 pub(super) struct Instance {
@@ -97,7 +102,7 @@ impl Instance {
             progress,
             tables: Vec::new(),
             changelog,
-            dead: DeadLetters::default(),
+            dead: DeadLetters::new(&context.query),
             heard: vec![Instant::now(); stage.inputs.len()],
             now: (context.clock)(),
             began: None,
@@ -163,7 +168,7 @@ impl Instance {
                 self.tables.push((number, table));
             }
         }
-        Ok(())
+        self.bury_all()
     }
 
     /// Takes records of a topic. `sources` decode the declared streams, by input.
@@ -190,9 +195,13 @@ impl Instance {
                         self.progress.inputs[input][0].advance(Watermark { micros, idle: false });
                     }
                     self.dag.push(input, decoded.rows, self.now)?;
+                    self.blame_records(source, fetched.batch.len(), &decoded.bad, &mut bad)?;
                     bad.extend(decoded.bad);
                 }
-                None => self.push_exchanged(input, fetched)?,
+                None => {
+                    self.push_exchanged(input, fetched)?;
+                    self.bury_all()?;
+                }
             }
         }
         // Several inputs may read the record, and each may find fault with it.
@@ -203,6 +212,42 @@ impl Instance {
         self.counts.records_in += fetched.batch.len() as u64;
         self.progress.offsets[topic] = fetched.next_offset();
         Ok(())
+    }
+
+    /// Finds the records of rows that were left out. `decoded`: those that are bad already, of so many.
+    fn blame_records(
+        &mut self,
+        source: &StreamSource,
+        records: usize,
+        decoded: &[Bad],
+        bad: &mut Vec<Bad>,
+    ) -> Result<()> {
+        let left_out = self.dag.take_left_out();
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        let records = source.records(records, decoded).unwrap_or_default();
+        for LeftOut { dead, of } in left_out {
+            match of.and_then(|row| records.get(row)) {
+                Some(&record) => bad.push(Bad {
+                    record,
+                    reason: dead.reason,
+                }),
+                None => self.bury(&dead)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings rows that were left out, and are made of no one record, to the dead letters.
+    fn bury_all(&mut self) -> Result<()> {
+        let left_out = self.dag.take_left_out();
+        left_out.iter().try_for_each(|LeftOut { dead, .. }| self.bury(dead))
+    }
+
+    fn bury(&mut self, dead: &Dead) -> Result<()> {
+        self.counts.dead += 1;
+        self.dead.push_row(self.partition, dead, self.now.div_euclid(1000))
     }
 
     /// Passes over records of a topic that are damaged.
@@ -245,18 +290,16 @@ impl Instance {
     fn begin(&mut self, context: &StageContext) -> Result<()> {
         self.began = Some(Instant::now());
         self.now = self.now.max((context.clock)());
-        self.read_tables().map(|_| ())
+        self.read_tables()
     }
 
-    fn read_tables(&mut self) -> Result<bool> {
-        let mut any = false;
+    fn read_tables(&mut self) -> Result<()> {
         for (input, table) in &mut self.tables {
             for rows in table.read_new()? {
                 self.dag.push(*input, rows, self.now)?;
-                any = true;
             }
         }
-        Ok(any)
+        self.bury_all()
     }
 
     /// Everything in the log has been pushed.
@@ -329,6 +372,7 @@ impl Instance {
         }
         self.began.get_or_insert_with(Instant::now);
         let watermark = self.dag.end_epoch(&said, self.now)?;
+        self.bury_all()?;
         self.progress.nodes = self.dag.watermarks();
         for (sources, said) in self.progress.inputs.iter_mut().zip(&said) {
             if *said == Watermark::END {

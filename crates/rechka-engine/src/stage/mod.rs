@@ -24,6 +24,7 @@ mod result;
 mod source;
 mod table;
 mod times;
+mod trail;
 mod watermark;
 
 pub(crate) use context::StageContext;

@@ -54,6 +54,12 @@ impl StreamSource {
         self.event_time.as_ref()
     }
 
+    /// Of each row that was decoded of so many records, of which these are bad, the number of its record; none when a record holds
+    /// many rows, and so is not to blame as a whole.
+    pub fn records(&self, records: usize, bad: &[Bad]) -> Option<Vec<usize>> {
+        (!self.many).then(|| used(records, bad))
+    }
+
     /// Decodes records. A row without event time, or too far in the future of `now` (microseconds), is as bad as one that
     /// does not decode.
     pub fn decode(&mut self, fetched: &Fetched, now: i64) -> Result<Rows> {

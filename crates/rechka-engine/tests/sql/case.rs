@@ -7,6 +7,8 @@
 //!   record as it is; `delete [key]` deletes a key of a table; `@TIME` before it is the record's time in milliseconds. A line `cut` ends an epoch, and so does the end of the block.
 //! - `query TITLE`: statements, of which the last is a query without `CREATE`; before them a line `with OPTIONS`. Then sections:
 //!   `----` the rows; `---- late` late rows, in which case `---- batch` has the rows over all input if they are others;
+//!   `---- dead` dead letters of the query, as `TOPIC OFFSET: VALUE` (no offset if it is no record's), in which case `---- refused` has words
+//!   of what is said at once;
 //!   `---- changes` all records of the result in order, `- KEY` for one that deletes; `---- error` words of the refusal.
 //!
 //! Rows are values between bars; times are without the first day of 1970. Their order does not matter, but that of changes.

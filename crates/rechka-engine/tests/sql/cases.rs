@@ -81,6 +81,15 @@ fn check(world: &World, number: usize, case: &Case) -> Result<(), String> {
     }
     let none = Vec::new();
     same("late rows", late(&made), case.sections.get("late").unwrap_or(&none))?;
+    if let Some(dead) = case.sections.get("dead") {
+        same("dead letters", made.dead.clone(), dead)?;
+    }
+    if let Some(words) = case.sections.get("refused") {
+        return match world.query(&case.text) {
+            Err(error) if words.iter().all(|words| error.contains(words.as_str())) => Ok(()),
+            at_once => Err(format!("at once: {at_once:?}")),
+        };
+    }
     let at_once = world.query(&case.text).map_err(|error| format!("at once: {error}"))?;
     same("at once", at_once, case.sections.get("batch").unwrap_or(expected))
 }

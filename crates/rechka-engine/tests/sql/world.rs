@@ -34,6 +34,8 @@ pub struct Made {
     pub records: Vec<Record>,
     /// The records of the late rows.
     pub late: Vec<Record>,
+    /// Its dead letters: topic, offset of the record if it is one, value.
+    pub dead: Vec<String>,
 }
 
 impl World {
@@ -104,6 +106,7 @@ impl World {
                 relation: query.result.clone(),
                 records: self.records(&query.result.topic),
                 late: self.records(&format!("{}.late", query.name)),
+                dead: self.dead_letters(&query.name),
             });
         }
         made.ok_or_else(|| "nothing runs".to_owned())
@@ -122,6 +125,30 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let rows = runtime.block_on(rows.collect()).map_err(|error| error.to_string())?;
         Ok(rows.iter().flat_map(lines).collect())
+    }
+
+    /// The dead letters that a query has written: `TOPIC OFFSET: VALUE`.
+    fn dead_letters(&self, query: &str) -> Vec<String> {
+        let topics = self.log.topics().unwrap().into_iter();
+        let mut letters = Vec::new();
+        for spec in topics.filter(|spec| spec.name.ends_with(".dead")) {
+            for partition in 0..spec.partitions {
+                let name = TopicPartition::new(spec.name.clone(), partition);
+                let mut reader = self.log.read(vec![(name, 0)]).unwrap();
+                while let Some(fetched) = reader.poll(Duration::ZERO).unwrap() {
+                    for record in fetched.batch.iter() {
+                        let header = |name| record.header(name).map(String::from_utf8_lossy).unwrap_or_default();
+                        assert!(!header("dead.reason").is_empty());
+                        if header("dead.query") == query {
+                            let place = format!("{} {}", spec.name, header("dead.offset"));
+                            let value = String::from_utf8_lossy(record.value);
+                            letters.push(format!("{}: {value}", place.trim_end()).replace("1970-01-01T", ""));
+                        }
+                    }
+                }
+            }
+        }
+        letters
     }
 
     /// How many batches a topic holds.

@@ -2,10 +2,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{ArrayRef, AsArray, BooleanArray, RecordBatch},
+    compute::filter,
     datatypes::DataType,
 };
 use datafusion::{
+    error::DataFusionError,
     logical_expr::{EmitTo, GroupsAccumulator, utils::AggregateOrderSensitivity},
     physical_expr::{GroupsAccumulatorAdapter, aggregate::AggregateFunctionExpr},
 };
@@ -30,6 +32,25 @@ struct Column {
     states: Vec<DataType>,
 }
 
+/// What a function gets of rows.
+pub(super) struct Arguments {
+    values: Vec<ArrayRef>,
+    /// Which rows count.
+    filter: Option<BooleanArray>,
+}
+
+impl Arguments {
+    /// Those of some of the rows.
+    pub fn only(&self, which: &BooleanArray) -> Result<Arguments> {
+        let chosen = self.values.iter().map(|values| Ok(filter(values, which)?));
+        let counting = self.filter.as_ref().map(|rows| filter(rows, which)).transpose()?;
+        Ok(Arguments {
+            values: chosen.collect::<Result<_>>()?,
+            filter: counting.map(|rows| rows.as_boolean().clone()),
+        })
+    }
+}
+
 impl Functions {
     pub fn new(columns: &[AggregateColumn]) -> Result<Arc<Self>> {
         let columns = columns.iter().map(Column::new).collect::<Result<_>>()?;
@@ -39,6 +60,21 @@ impl Functions {
     /// The types of the states of all functions, one after another.
     pub fn state_types(&self) -> impl Iterator<Item = &DataType> {
         self.columns.iter().flat_map(|column| &column.states)
+    }
+
+    /// What the functions get of rows. Only this can fail on a row.
+    pub fn arguments(&self, rows: &RecordBatch) -> Result<Vec<Arguments>> {
+        let arguments = |column: &Column| {
+            Ok(Arguments {
+                values: evaluate(&column.arguments, rows)?,
+                filter: column
+                    .filter
+                    .as_ref()
+                    .map(|filter| condition(filter, rows))
+                    .transpose()?,
+            })
+        };
+        self.columns.iter().map(arguments).collect()
     }
 
     /// The states, as [`Functions::state_types`], of a group without rows.
@@ -115,16 +151,11 @@ impl Accumulators {
         Ok(Accumulators { functions, columns })
     }
 
-    /// Takes rows, each into the group of which `groups` has the number; `count` groups are known now.
-    pub fn update(&mut self, rows: &RecordBatch, groups: &[usize], count: usize) -> Result<()> {
-        for (column, accumulator) in self.functions.columns.iter().zip(&mut self.columns) {
-            let arguments = evaluate(&column.arguments, rows)?;
-            let filter = column
-                .filter
-                .as_ref()
-                .map(|filter| condition(filter, rows))
-                .transpose()?;
-            accumulator.update_batch(&arguments, groups, filter.as_ref(), count)?;
+    /// Takes the [`Functions::arguments`] of rows, each into the group of which `groups` has the number; `count` groups are known
+    /// now.
+    pub fn update(&mut self, arguments: &[Arguments], groups: &[usize], count: usize) -> Result<()> {
+        for (arguments, accumulator) in arguments.iter().zip(&mut self.columns) {
+            accumulator.update_batch(&arguments.values, groups, arguments.filter.as_ref(), count)?;
         }
         Ok(())
     }
@@ -154,13 +185,14 @@ impl Accumulators {
         Ok(states)
     }
 
-    /// The results of all groups; none is left.
+    /// The results of all groups; none is left, even if that of a group can't be computed.
     pub fn results(&mut self) -> Result<Vec<ArrayRef>> {
         let results = self
             .columns
             .iter_mut()
             .map(|accumulator| accumulator.evaluate(EmitTo::All));
-        Ok(results.collect::<std::result::Result<_, _>>()?)
+        let results = results.collect::<std::result::Result<_, _>>();
+        results.map_err(|error: DataFusionError| EngineError::Expression(error.strip_backtrace()))
     }
 
     /// Bytes.

@@ -69,8 +69,9 @@ impl Groups {
 
     /// Takes rows, each with its keys and its pane.
     pub fn update(&mut self, rows: &RecordBatch, keys: &[ArrayRef], slots: &[Slot]) -> Result<()> {
+        let arguments = self.accumulators.functions().arguments(rows)?;
         let count = self.locate(keys, slots)?;
-        self.accumulators.update(rows, &self.groups, count)
+        self.accumulators.update(&arguments, &self.groups, count)
     }
 
     /// Takes partial aggregates, each with its keys and its pane.

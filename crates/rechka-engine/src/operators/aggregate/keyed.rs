@@ -12,7 +12,7 @@ use super::{
     groups::{Groups, batch},
     intake::Intake,
     keys::Keys,
-    merger::Merger,
+    merger::{self, Merger},
     panes::{Pane, Span, Windows},
     store::Store,
 };
@@ -187,13 +187,13 @@ impl Operator for Keyed {
             changed = true;
             self.deltas.push(self.delta(window, &totals)?);
             if !self.complete {
-                out.rows.push(rows(&mut self.merger, window, totals)?);
+                put_out(&mut self.merger, window, totals, out)?;
             }
         }
         if self.complete && changed {
             for (window, totals) in &self.totals {
                 let groups = totals.store.get(&totals.store.all())?;
-                out.rows.push(rows(&mut self.merger, *window, groups)?);
+                put_out(&mut self.merger, *window, groups, out)?;
             }
         }
         let until = match self.by_clock && time.watermark != i64::MAX {
@@ -251,8 +251,9 @@ impl Operator for Keyed {
     }
 }
 
-/// Rows of the output for groups (keys and states) of a window.
-fn rows(merger: &mut Merger, (end, start): (i64, i64), groups: RecordBatch) -> Result<RecordBatch> {
-    let results = merger.results(&[groups])?;
-    merger.rows_of(Span { start, end }, results)
+/// Puts out the rows of groups (keys and states) of a window.
+fn put_out(merger: &mut Merger, (end, start): (i64, i64), groups: RecordBatch, out: &mut Output) -> Result<()> {
+    let window = merger::Windows::One(Span { start, end });
+    out.rows.push(merger.put_out(window, &[groups], &mut out.dead)?);
+    Ok(())
 }

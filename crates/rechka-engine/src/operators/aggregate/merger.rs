@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch},
-    compute::concat,
+    compute::{concat, concat_batches},
 };
 
 use super::{
@@ -13,10 +13,29 @@ use super::{
     layout::Layout,
     panes::Span,
 };
-use crate::{Result, operators::expressions::timestamps};
+use crate::{
+    EngineError, Result,
+    operators::{Dead, expressions::timestamps, work_on},
+};
 
-/// Keys, results, and the number of groups.
-pub(super) type Results = (Vec<ArrayRef>, Vec<ArrayRef>, usize);
+/// The windows of groups.
+#[derive(Clone, Copy)]
+pub(super) enum Windows<'a> {
+    /// The same for all.
+    One(Span),
+    /// Of each its own.
+    Each(&'a [Span]),
+}
+
+impl Windows<'_> {
+    /// Those of the groups from this one on.
+    fn from(self, first: usize) -> Self {
+        match self {
+            Windows::One(window) => Windows::One(window),
+            Windows::Each(windows) => Windows::Each(&windows[first..]),
+        }
+    }
+}
 
 /// Merges groups (keys and states) of equal keys.
 pub(super) struct Merger {
@@ -75,28 +94,51 @@ impl Merger {
         accumulators.states()
     }
 
-    /// The groups of all `runs` with their results. Within a run no key stands twice.
-    pub fn results(&mut self, runs: &[RecordBatch]) -> Result<Results> {
-        let (keys, mut accumulators, count) = self.merge(runs)?;
-        Ok((keys, accumulators.results()?, count))
+    /// Rows of the output for the groups of all `runs`, which are of these windows. Within a run no key stands twice. A group whose
+    /// result can't be computed (an average that is too large for its type) is left out.
+    pub fn put_out(&mut self, windows: Windows<'_>, runs: &[RecordBatch], dead: &mut Vec<Dead>) -> Result<RecordBatch> {
+        match self.results(windows, runs) {
+            Err(EngineError::Expression(_)) => {}
+            rows => return rows,
+        }
+        let groups = self.states(runs)?;
+        let mut rows = Vec::new();
+        let failing = work_on(&groups, |first, part| {
+            rows.push(self.results(windows.from(first), std::slice::from_ref(part))?);
+            Ok(())
+        })?;
+        for (group, reason) in failing {
+            let mut keys = groups.slice(group, 1).columns().to_vec();
+            keys.truncate(self.layout.keys.fields().len());
+            let columns = self.with_windows(keys, windows.from(group), 1)?;
+            let schema = self.layout.output.project(&(0..columns.len()).collect::<Vec<_>>())?;
+            dead.push(Dead {
+                row: batch(&Arc::new(schema), columns, 1)?,
+                reason,
+            });
+        }
+        Ok(concat_batches(&self.layout.output, &rows)?)
     }
 
-    /// Rows of the output from results, with the window of each, in microseconds.
-    pub fn rows(&self, starts: Int64Array, ends: Int64Array, results: Results) -> Result<RecordBatch> {
-        let (mut columns, results, count) = results;
-        if let Some(time) = &self.layout.time {
-            for bounds in [starts, ends] {
-                columns.push(timestamps(&bounds, time)?);
-            }
-        }
-        columns.extend(results);
+    fn results(&mut self, windows: Windows<'_>, runs: &[RecordBatch]) -> Result<RecordBatch> {
+        let (keys, mut accumulators, count) = self.merge(runs)?;
+        let mut columns = self.with_windows(keys, windows, count)?;
+        columns.extend(accumulators.results()?);
         batch(&self.layout.output, columns, count)
     }
 
-    /// Rows of the output from the results of one window.
-    pub fn rows_of(&self, window: Span, results: Results) -> Result<RecordBatch> {
-        let [starts, ends] = [window.start, window.end].map(|bound| Int64Array::from_value(bound, results.2));
-        self.rows(starts, ends, results)
+    /// Puts the columns of the windows behind the keys of so many groups, if the result has them.
+    fn with_windows(&self, mut keys: Vec<ArrayRef>, windows: Windows<'_>, count: usize) -> Result<Vec<ArrayRef>> {
+        if let Some(time) = &self.layout.time {
+            for bound in [|window: &Span| window.start, |window: &Span| window.end] {
+                let bounds = match windows {
+                    Windows::One(window) => Int64Array::from_value(bound(&window), count),
+                    Windows::Each(windows) => Int64Array::from_iter_values(windows[..count].iter().map(bound)),
+                };
+                keys.push(timestamps(&bounds, time)?);
+            }
+        }
+        Ok(keys)
     }
 
     fn merge(&mut self, runs: &[RecordBatch]) -> Result<(Vec<ArrayRef>, Accumulators, usize)> {

@@ -7,7 +7,7 @@ use super::{
     deltas,
     groups::Groups,
     intake::Intake,
-    merger::Merger,
+    merger::{self, Merger},
     panes::{Pane, Span, Windows},
     runs::Runs,
 };
@@ -71,7 +71,7 @@ impl Append {
         }
         let mut small = Vec::new();
         for (end, start) in due {
-            let rows = self.result(Span { start, end })?;
+            let rows = self.result(Span { start, end }, out)?;
             if small.iter().map(RecordBatch::num_rows).sum::<usize>() + rows.num_rows() > BATCH {
                 flush(&mut small, out)?;
             }
@@ -84,7 +84,7 @@ impl Append {
     }
 
     /// The rows of a window.
-    fn result(&mut self, window: Span) -> Result<RecordBatch> {
+    fn result(&mut self, window: Span, out: &mut Output) -> Result<RecordBatch> {
         let starts = self.windows.starts(window);
         let first = Pane {
             start: starts.start,
@@ -96,8 +96,7 @@ impl Append {
             .take_while(|(pane, _)| pane.start < starts.end);
         let panes = panes.filter(|(pane, _)| pane.end <= window.end);
         let runs: Vec<RecordBatch> = panes.flat_map(|(_, runs)| runs.iter().cloned()).collect();
-        let results = self.merger.results(&runs)?;
-        self.merger.rows_of(window, results)
+        self.merger.put_out(merger::Windows::One(window), &runs, &mut out.dead)
     }
 
     /// Forgets the panes that no open window needs.

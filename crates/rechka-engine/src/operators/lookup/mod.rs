@@ -19,11 +19,12 @@ use rechka_sql::plan::{self, AsOf, Expr};
 
 use self::{pairs::Pairs, table::Table, waiting::Waiting};
 use super::{
-    Delta, Operator, Output, Time,
+    Dead, Delta, Operator, Output, Time,
     condition::Condition,
     expressions::{evaluate, microseconds},
     unknown_change,
     watermark::{Watermark, last_complete},
+    work_on,
 };
 use crate::{EngineError, Result};
 
@@ -160,11 +161,12 @@ impl Operator for Lookup {
             return Ok(());
         }
         if input == 1 {
+            self.table.upsert(rows.clone(), time.watermark)?;
             self.came.push(Delta {
                 kind: TABLE,
                 rows: rows.clone(),
             });
-            return self.table.upsert(rows.clone(), time.watermark);
+            return Ok(());
         }
         let Some(as_of) = self.as_of else {
             return self.look_up(rows, out);
@@ -179,6 +181,8 @@ impl Operator for Lookup {
             out.late.push(filter_record_batch(&rows, &late)?);
             rows = filter_record_batch(&rows, &not(&late)?)?;
         }
+        // Before a row waits it must be clear that it can be looked up.
+        evaluate(&self.on, &rows)?;
         let timeless = self.wait(rows.clone(), as_of.stream)?;
         if timeless.num_rows() > 0 {
             self.look_up(&timeless, out)?;
@@ -193,7 +197,11 @@ impl Operator for Lookup {
         let Some(as_of) = self.as_of else { return Ok(()) };
         self.watermark.advance(time.watermark);
         for rows in self.waiting.take_through(last_complete(time.watermark), as_of.stream)? {
-            self.look_up(&rows, out)?;
+            let failing = work_on(&rows, |_, rows| self.look_up(rows, out))?;
+            out.dead.extend(failing.into_iter().map(|(row, reason)| Dead {
+                row: rows.slice(row, 1),
+                reason,
+            }));
         }
         Ok(())
     }

@@ -61,6 +61,11 @@ impl Shape {
             limit,
         })
     }
+
+    /// What rows are grouped and ordered by. Only this can fail on a row.
+    pub fn evaluate(&self, rows: &RecordBatch) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
+        Ok((evaluate(&self.partition, rows)?, evaluate(&self.order, rows)?))
+    }
 }
 
 /// Groups of rows, and of each group the first rows in order. Rows are numbered as they come in; of equal rows the earlier is first.
@@ -99,12 +104,9 @@ impl Ranking {
 
     /// Takes in those of the rows that rank now, and gives them, too.
     pub fn admit(&mut self, shape: &Shape, rows: &RecordBatch) -> Result<RecordBatch> {
-        let groups = self
-            .groups
-            .number(&evaluate(&shape.partition, rows)?, rows.num_rows())?;
-        let order = shape
-            .order_format
-            .rows(&evaluate(&shape.order, rows)?, rows.num_rows())?;
+        let (groups, order) = shape.evaluate(rows)?;
+        let groups = self.groups.number(&groups, rows.num_rows())?;
+        let order = shape.order_format.rows(&order, rows.num_rows())?;
         self.ranks.resize_with(self.groups.len(), Ranks::default);
         let mut admitted = Vec::new();
         for (index, group) in (0..).zip(groups) {

@@ -43,6 +43,10 @@ impl Windows {
         for (row, end) in (0..).zip(&microseconds(rows.column(self.end))?) {
             parts.entry(end.unwrap_or(i64::MAX)).or_default().push(row);
         }
+        if parts.len() > 1 {
+            // No part may be taken in if another can't be.
+            self.shape.evaluate(rows)?;
+        }
         let mut late = Vec::new();
         for (end, part) in parts {
             if end <= watermark {

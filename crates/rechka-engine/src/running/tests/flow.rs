@@ -207,6 +207,7 @@ fn records_that_can_not_be_used_go_to_the_dead_letters_with_the_reason() {
     while let Some(fetched) = reader.poll(Duration::ZERO).unwrap() {
         for record in fetched.batch.iter() {
             let text = |name| String::from_utf8_lossy(record.header(name).unwrap()).into_owned();
+            assert_eq!(text("dead.query"), "filter");
             reasons.push((text("dead.offset"), text("dead.topic"), text("dead.reason")));
         }
     }

@@ -13,7 +13,13 @@ use crate::{
     Result,
     operators::{
         Output,
-        aggregate::{functions::Accumulators, keys::Keys, late::LateRows, merger::Merger, panes::Span},
+        aggregate::{
+            functions::{Accumulators, Arguments},
+            keys::Keys,
+            late::LateRows,
+            merger::Merger,
+            panes::Span,
+        },
     },
 };
 
@@ -30,8 +36,13 @@ pub(super) struct Pieces {
 
 /// What pieces of sessions are.
 pub(super) enum Content {
-    /// Rows, and the type of their times if they have some.
-    Rows(RecordBatch, Option<DataType>),
+    Rows {
+        rows: RecordBatch,
+        /// The type of their times if they have some.
+        time: Option<DataType>,
+        /// What the functions get of them.
+        arguments: Vec<Arguments>,
+    },
     /// States of the functions.
     States(Vec<ArrayRef>),
 }
@@ -66,6 +77,11 @@ impl Local {
             newest: Vec::new(),
             suspects: Vec::new(),
         })
+    }
+
+    /// What the functions get of rows.
+    pub fn arguments(&self, rows: &RecordBatch) -> Result<Vec<Arguments>> {
+        self.accumulators.functions().arguments(rows)
     }
 
     /// Takes pieces; those that end at the watermark or before wait until [`Local::settle`], unless they meet a
@@ -117,7 +133,7 @@ impl Local {
 
     fn update(&mut self, content: &Content, groups: &[usize]) -> Result<()> {
         match content {
-            Content::Rows(rows, _) => self.accumulators.update(rows, groups, self.sessions.len()),
+            Content::Rows { arguments, .. } => self.accumulators.update(arguments, groups, self.sessions.len()),
             Content::States(states) => self.accumulators.merge(states, groups, self.sessions.len()),
         }
     }
@@ -151,7 +167,9 @@ impl Local {
             };
             let late: Vec<Option<Span>> = keys.iter().zip(&pieces.spans).map(session).collect();
             match &pieces.content {
-                Content::Rows(rows, Some(time)) => {
+                Content::Rows {
+                    rows, time: Some(time), ..
+                } => {
                     let mut rows = LateRows::new(rows, time);
                     for (row, session) in late.iter().enumerate().filter(|(_, session)| session.is_some()) {
                         rows.push(row, *session, out)?;
@@ -206,7 +224,11 @@ impl Pieces {
                 .map(|(span, _)| *span)
                 .collect(),
             content: match &self.content {
-                Content::Rows(rows, time) => Content::Rows(filter_record_batch(rows, which)?, time.clone()),
+                Content::Rows { rows, time, arguments } => Content::Rows {
+                    rows: filter_record_batch(rows, which)?,
+                    time: time.clone(),
+                    arguments: arguments.iter().map(|of| of.only(which)).collect::<Result<_>>()?,
+                },
                 Content::States(states) => Content::States(columns(states)?),
             },
         })

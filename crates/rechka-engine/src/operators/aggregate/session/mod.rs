@@ -17,7 +17,11 @@ use arrow::{
 
 use self::{local::Local, open::Open};
 pub(super) use self::{partial::PartialSessions, source::Source};
-use super::{deltas, merger::Merger, panes::Span};
+use super::{
+    deltas,
+    merger::{Merger, Windows},
+    panes::Span,
+};
 use crate::{
     Result,
     operators::{Delta, Operator, Output, Time, unknown_change},
@@ -81,9 +85,8 @@ impl Operator for Sessions {
         }
         let (spans, groups) = self.open.close(until)?;
         if !spans.is_empty() {
-            let (starts, ends) = columns(&spans);
-            let results = self.merger.results(&[groups])?;
-            out.rows.push(self.merger.rows(starts, ends, results)?);
+            let windows = Windows::Each(&spans);
+            out.rows.push(self.merger.put_out(windows, &[groups], &mut out.dead)?);
             self.deltas.push(deltas::of_time(CLOSED, until)?);
         }
         self.open.tidy(&self.merger)

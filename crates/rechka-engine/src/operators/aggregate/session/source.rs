@@ -77,7 +77,8 @@ impl Source {
                 };
                 let time = column.map(|column| rows.column(column).data_type().clone());
                 let keys = evaluate(keys, &rows)?;
-                let content = Content::Rows(rows, time);
+                let arguments = local.arguments(&rows)?;
+                let content = Content::Rows { rows, time, arguments };
                 local.add(Pieces { keys, spans, content }, watermark)
             }
             Source::Partials { keys, gap, by_clock } => {
