@@ -81,6 +81,7 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
             ends: ends.clone(),
             new_operator: options.new_operator.clone(),
             snapshot_bytes: options.snapshot_bytes,
+            purge: options.purge,
             clock: options.clock.clone(),
             failpoint: options.failpoint.clone(),
             meter: meter.clone(),

@@ -35,6 +35,8 @@ pub struct RunOptions {
     pub restart_delay: Duration,
     /// Bytes of changes of a task's state before the whole state is written instead.
     pub snapshot_bytes: usize,
+    /// How often what an exchange has brought is deleted.
+    pub purge: Duration,
     /// The wall clock, in microseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Makes the operators.
@@ -53,6 +55,7 @@ impl Default for RunOptions {
             attempts: None,
             restart_delay: Duration::from_millis(200),
             snapshot_bytes: 4 << 20,
+            purge: Duration::from_secs(10),
             clock: Arc::new(now),
             new_operator: Arc::new(operators::build_node),
             failpoint: Failpoint::default(),

@@ -11,7 +11,7 @@ use rechka_log::LogError;
 use super::{Control, RunOptions};
 use crate::{
     EngineError, Result, Settings, Task,
-    stage::{StageContext, StageProcessor},
+    stage::{StageContext, StageProcessor, context},
 };
 
 /// The longest pause before a task starts again.
@@ -43,7 +43,7 @@ impl Slot {
     fn new_task(&self) -> Result<Task<StageProcessor>> {
         let context = &self.context;
         let settings = Settings {
-            group: format!("{}.{}", context.query.name, context.number).into(),
+            group: context::group(&context.query, context.number),
             topics: context.topics.iter().map(|(topic, _)| topic.clone()).collect(),
             epoch: self.options.epoch,
             delivery: self.options.delivery,

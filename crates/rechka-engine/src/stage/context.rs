@@ -2,6 +2,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use rechka_log::{Log, Offset, Partition, TopicPartition};
@@ -34,6 +35,8 @@ pub(crate) struct StageContext {
     pub new_operator: NewOperator,
     /// Bytes of changes before there is a snapshot.
     pub snapshot_bytes: usize,
+    /// How often what an exchange has brought is deleted.
+    pub purge: Duration,
     /// The wall clock, in microseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub failpoint: Failpoint,
@@ -109,6 +112,23 @@ pub(crate) fn topics(query: &Query, stage: &Stage) -> Topics {
         }
     }
     topics
+}
+
+/// The consumer group of a stage.
+pub(crate) fn group(query: &Query, number: usize) -> Arc<str> {
+    format!("{}.{number}", query.name).into()
+}
+
+/// The groups of all stages that read what a stage sends: several do where branches of a query share their beginning.
+pub(super) fn readers(query: &Query, from: usize) -> impl Iterator<Item = Arc<str>> {
+    let reads = move |stage: &Stage| {
+        let mut inputs = stage.inputs.iter();
+        inputs.any(|input| input.source == Source::Exchange(from))
+    };
+    let stages = query.stages.iter().enumerate();
+    stages
+        .filter(move |(_, stage)| reads(stage))
+        .map(|(number, _)| group(query, number))
 }
 
 /// The topic of a stage's state. Stateless operators over declared streams need none: their input tells all.

@@ -3,7 +3,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arrow::array::RecordBatch;
@@ -13,7 +13,7 @@ use rechka_sql::plan::{Output, Source};
 
 use super::{
     appender::Appender,
-    context::StageContext,
+    context::{self, StageContext},
     exchange::ExchangeWriter,
     instance::{Ended, Instance},
     result::ResultWriter,
@@ -23,8 +23,6 @@ use crate::{Outcome, Processor, Result, Step};
 
 /// Bytes of rows that should be committed before more is read.
 const ENOUGH_BYTES: usize = 32 << 20;
-/// How often what an exchange has brought is deleted.
-const PURGE: Duration = Duration::from_secs(10);
 
 /// Runs a stage for the partitions of one task.
 pub(crate) struct StageProcessor {
@@ -101,19 +99,25 @@ impl StageProcessor {
         Ok(())
     }
 
-    /// Deletes what exchanges have brought and nobody needs any more.
+    /// Deletes what exchanges have brought to all stages that read them.
     fn purge(&mut self) -> Result<()> {
-        if self.last_purge.elapsed() < PURGE {
+        let context = &self.context;
+        if self.last_purge.elapsed() < context.purge {
             return Ok(());
         }
         self.last_purge = Instant::now();
-        let is_exchange = |input: &usize| matches!(self.context.stage().inputs[*input].source, Source::Exchange(_));
-        for instance in self.instances.values() {
-            for ((topic, inputs), next) in self.context.topics.iter().zip(instance.offsets()) {
-                if inputs.iter().any(is_exchange) {
-                    let name = TopicPartition::new(topic.clone(), instance.partition);
-                    self.context.log.delete_before(&name, *next)?;
+        for (topic, inputs) in &context.topics {
+            let Some(Source::Exchange(from)) = inputs.first().map(|&input| &context.stage().inputs[input].source)
+            else {
+                continue;
+            };
+            for &partition in self.instances.keys() {
+                let name = TopicPartition::new(topic.clone(), partition);
+                let mut least = Offset::MAX;
+                for group in context::readers(&context.query, *from) {
+                    least = least.min(context.log.committed(&group, &name)?.unwrap_or_default());
                 }
+                context.log.delete_before(&name, least)?;
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Queries over a log, with simple operators of their own.
 mod crashes;
+mod exchanges;
 mod flow;
 mod sql;
 mod support;
