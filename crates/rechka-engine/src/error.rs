@@ -1,4 +1,6 @@
 //! What can go wrong.
+use std::sync::Arc;
+
 use rechka_log::LogError;
 
 /// The engine's result.
@@ -13,7 +15,7 @@ pub enum EngineError {
     Log(#[from] LogError),
     /// State in the log is not what this program writes.
     #[error(
-        "the state of {key:?} in topic {topic:?} can't be read: {reason}; run the program that wrote it, or delete the topic to begin anew"
+        "the state of {key:?} in topic {topic:?} can't be read: {reason}; run the program that wrote it, or begin anew with another log"
     )]
     State {
         /// The topic.
@@ -21,6 +23,14 @@ pub enum EngineError {
         /// The record's key.
         key: String,
         /// What is wrong.
+        reason: String,
+    },
+    /// What earlier runs of a query have left in the log does not fit the query.
+    #[error("the query {query:?} can't go on where it was: {reason}; to begin anew, give it another name")]
+    Unfit {
+        /// The query.
+        query: Arc<str>,
+        /// What does not fit.
         reason: String,
     },
     /// An expression can't be computed for a row: say, a division by zero. What failed has changed nothing, so the other rows can

@@ -19,7 +19,7 @@ use slot::Slot;
 
 use crate::{
     EngineError, Result,
-    stage::{StageContext, context},
+    stage::{StageContext, context, fingerprints},
     statistics::{Meter, Statistics},
 };
 
@@ -67,12 +67,14 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
     let metered = stages.iter().map(|(topics, tasks)| (names(topics), *tasks));
     let meter = Arc::new(Meter::new(query.name.clone(), metered.collect()));
     let control = Arc::new(Control::default());
+    let fingerprints = fingerprints(&query);
     let mut slots = Vec::new();
     for (number, (topics, tasks)) in stages.into_iter().enumerate() {
         let stage = &query.stages[number];
         let context = Arc::new(StageContext {
             log: log.clone(),
             number,
+            fingerprint: fingerprints[number],
             tasks,
             topics,
             sources: context::sources(&query, stage)?,

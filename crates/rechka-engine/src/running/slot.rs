@@ -70,7 +70,8 @@ impl Slot {
         tracing::error!(query, stage, %error, "a task failed");
         let failures = self.context.meter.restarts(error.to_string());
         let last = self.options.attempts.is_some_and(|attempts| failures >= attempts);
-        if last || matches!(error, EngineError::Log(LogError::Closed)) {
+        let hopeless = matches!(error, EngineError::Log(LogError::Closed) | EngineError::Unfit { .. });
+        if last || hopeless {
             return self.control.give_up(error);
         }
         let doubled = self.options.restart_delay.saturating_mul(1 << (failures - 1).min(16));

@@ -5,10 +5,11 @@
 //! (`chunks`), of one transaction. Each has a header that says what it is, and a piece of the body:
 //!
 //! ```text
-//! header "rechka.state": JSON { version, epoch, snapshot, chunk, chunks, offsets, tables, inputs, nodes }
+//! header "rechka.state": JSON { version, fingerprint, epoch, snapshot, chunk, chunks, offsets, tables, inputs, nodes }
 //! body: for each change: u32 node | u32 kind | u64 length | Arrow IPC stream | pad to 16      (numbers little-endian)
 //! ```
 //!
+//! `fingerprint` tells the state from that of another query under the same name.
 //! `offsets` are those that the epoch commits for its inputs. They are in the same transaction, so recovery compares them, and says so
 //! if they should ever differ.
 use std::{sync::Arc, time::Duration};
@@ -21,7 +22,7 @@ use super::{appender::Appender, ipc, watermark::Watermark};
 use crate::{EngineError, Result, operators::Delta};
 
 /// The format written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Header with what a record is.
 const HEADER: &str = "rechka.state";
 /// Bytes of the body in one record.
@@ -49,6 +50,7 @@ pub(super) struct Progress {
 #[derive(Serialize, Deserialize)]
 struct Header {
     version: u32,
+    fingerprint: u64,
     snapshot: bool,
     chunk: usize,
     chunks: usize,
@@ -58,6 +60,8 @@ struct Header {
 
 /// What one epoch did to the state.
 pub(super) struct Entry {
+    /// Of the stage that made it.
+    pub fingerprint: u64,
     pub progress: Progress,
     /// Whether what was before does not count any more.
     pub snapshot: bool,
@@ -70,6 +74,8 @@ pub(super) struct Entry {
 /// The changelog of one task.
 pub(super) struct Changelog {
     partition: TopicPartition,
+    /// Of the stage.
+    fingerprint: u64,
     /// Bytes since the last snapshot, and of that.
     since_snapshot: usize,
     last_snapshot: usize,
@@ -81,9 +87,10 @@ pub(super) struct Changelog {
 
 impl Changelog {
     /// `least`: bytes of changes before there is a snapshot.
-    pub fn new(partition: TopicPartition, least: usize) -> Self {
+    pub fn new(partition: TopicPartition, fingerprint: u64, least: usize) -> Self {
         Changelog {
             partition,
+            fingerprint,
             since_snapshot: 0,
             last_snapshot: 0,
             least,
@@ -111,6 +118,7 @@ impl Changelog {
         let chunks = body.len().div_ceil(CHUNK_BYTES).max(1);
         let mut header = Header {
             version: VERSION,
+            fingerprint: self.fingerprint,
             snapshot,
             chunk: 0,
             chunks,
@@ -167,6 +175,7 @@ impl Changelog {
                     let bytes = body.len();
                     let deltas = decode(body).map_err(|reason| self.damaged(offset, reason))?;
                     let entry = Entry {
+                        fingerprint: header.fingerprint,
                         progress: header.progress,
                         snapshot: header.snapshot,
                         deltas,
@@ -188,15 +197,10 @@ impl Changelog {
     }
 
     fn damaged(&self, offset: Offset, reason: String) -> EngineError {
-        self.unfit(format!("at offset {offset} {reason}"))
-    }
-
-    /// The state can't be used.
-    pub fn unfit(&self, reason: String) -> EngineError {
         EngineError::State {
             topic: self.partition.topic.to_string(),
             key: format!("partition {}", self.partition.partition),
-            reason,
+            reason: format!("at offset {offset} {reason}"),
         }
     }
 }

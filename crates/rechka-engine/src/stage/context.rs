@@ -20,6 +20,8 @@ pub(crate) struct StageContext {
     pub query: Arc<Query>,
     /// The stage's number in the query.
     pub number: usize,
+    /// What tells its state from that of another plan.
+    pub fingerprint: u64,
     /// Number of its tasks: one for each partition of its inputs.
     pub tasks: Partition,
     /// What it reads.
@@ -48,6 +50,14 @@ pub(crate) struct StageContext {
 impl StageContext {
     pub fn stage(&self) -> &Stage {
         &self.query.stages[self.number]
+    }
+
+    /// What earlier runs have left does not fit the query.
+    pub fn unfit(&self, reason: String) -> EngineError {
+        EngineError::Unfit {
+            query: self.query.name.clone(),
+            reason,
+        }
     }
 
     /// Where a stream's partition ends, if it is read to its end.

@@ -7,7 +7,7 @@ use rechka_sql::plan::{self, Expr, Node, Origin, Source, Stage};
 
 use super::{table, trail::Trail, watermark::Watermark};
 use crate::{
-    Result,
+    EngineError, Result,
     operators::{Dead, Delta, Operator, Output, Time, expressions::evaluate, work_on},
 };
 
@@ -239,12 +239,14 @@ impl Dag {
         Ok(all)
     }
 
-    /// Gives a node back a change of its state; false if there is no such node.
-    pub fn restore(&mut self, node: usize, delta: &Delta) -> Result<bool> {
-        match self.nodes.get_mut(node) {
-            Some(node) => node.operator.restore(delta).map(|()| true),
-            None => Ok(false),
-        }
+    /// Gives a node back a change of its state.
+    pub fn restore(&mut self, node: usize, delta: &Delta) -> Result<()> {
+        let unknown = || {
+            EngineError::Query(format!(
+                "the state has a change of an operator {node}, which is not there"
+            ))
+        };
+        self.nodes.get_mut(node).ok_or_else(unknown)?.operator.restore(delta)
     }
 
     /// The watermark of each node.

@@ -70,23 +70,21 @@ impl Instance {
         let mut changelog = None;
         if let Some(topic) = &context.state {
             let name = TopicPartition::new(topic.clone(), partition);
-            let mut reading = Changelog::new(name, context.snapshot_bytes);
-            let mut unknown = None;
+            let mut reading = Changelog::new(name, context.fingerprint, context.snapshot_bytes);
             reading.read(&*context.log, |entry| {
+                if entry.fingerprint != context.fingerprint {
+                    return Err(context.unfit("its text has been changed since".to_owned()));
+                }
                 if entry.snapshot {
                     dag = new_dag()?;
                 }
                 for (node, delta) in &entry.deltas {
-                    if !dag.restore(*node, delta)? {
-                        unknown = Some(*node);
-                    }
+                    dag.restore(*node, delta)?;
                 }
                 last = Some(entry.progress);
                 Ok(())
             })?;
-            if let Some(reason) = Self::mismatch(context, unknown, last.as_ref(), partition, next)? {
-                return Err(reading.unfit(reason));
-            }
+            Self::check_offsets(context, last.as_ref(), partition, next)?;
             changelog = Some(reading);
         }
         let mut progress = last.unwrap_or_default();
@@ -116,37 +114,27 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Why the state does not belong to the query, or not to the offsets.
-    fn mismatch(
+    /// The state must be of the offsets from which the group goes on.
+    fn check_offsets(
         context: &StageContext,
-        unknown_node: Option<usize>,
         last: Option<&Progress>,
         partition: Partition,
         next: &[Offset],
-    ) -> Result<Option<String>> {
-        if let Some(node) = unknown_node {
-            return Ok(Some(format!("it is of another query, with an operator number {node}")));
+    ) -> Result<()> {
+        for (number, ((topic, _), &next)) in context.topics.iter().zip(next).enumerate() {
+            let name = TopicPartition::new(topic.clone(), partition);
+            let start = context.log.offsets(&name)?.start;
+            let reason = match last.and_then(|last| last.offsets.get(number)) {
+                None if next == start => continue,
+                None => format!("it has read {topic:?} up to offset {next}, and kept nothing of that"),
+                Some(&kept) if kept == next => continue,
+                // What was not read yet has been deleted meanwhile.
+                Some(&kept) if kept < next && next == start => continue,
+                Some(kept) => format!("its state is of offset {kept} of {topic:?}, and it has read up to {next}"),
+            };
+            return Err(context.unfit(reason));
         }
-        let Some(last) = last else {
-            return Ok(None);
-        };
-        let sources: Vec<usize> = last.inputs.iter().map(Vec::len).collect();
-        if sources != context.sources || last.offsets.len() != next.len() {
-            return Ok(Some("it is of another query, with other inputs".into()));
-        }
-        for ((topic, _), (theirs, ours)) in context.topics.iter().zip(last.offsets.iter().zip(next)) {
-            let start = context
-                .log
-                .offsets(&TopicPartition::new(topic.clone(), partition))?
-                .start;
-            // What was not read yet may have been deleted meanwhile.
-            if theirs != ours && *ours != start {
-                return Ok(Some(format!(
-                    "it was written at offset {theirs} of {topic:?}, but the group goes on at {ours}"
-                )));
-            }
-        }
-        Ok(None)
+        Ok(())
     }
 
     fn load_tables(&mut self, context: &StageContext) -> Result<()> {

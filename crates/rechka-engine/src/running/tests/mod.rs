@@ -1,4 +1,5 @@
 //! Queries over a log, with simple operators of their own.
+mod changed;
 mod crashes;
 mod exchanges;
 mod flow;

@@ -20,7 +20,7 @@ const STREAMS: &str =
     WITH (partitions = 2);";
 
 /// The queries of a pipeline over two streams of two partitions.
-fn pipeline(text: &str) -> Vec<Query> {
+pub fn pipeline(text: &str) -> Vec<Query> {
     let mut catalog = Catalog::default();
     let mut queries = Vec::new();
     for statement in Statement::parse(&format!("{STREAMS}{text}")).unwrap() {
@@ -41,7 +41,7 @@ fn pipeline(text: &str) -> Vec<Query> {
 }
 
 /// A log with both streams, in small batches.
-fn stored(count: i64) -> TestLog {
+pub fn stored(count: i64) -> TestLog {
     let log = TestLog::new();
     for (topic, step) in [("events", 1), ("others", 3)] {
         log.create(topic, 2);
@@ -55,7 +55,7 @@ fn stored(count: i64) -> TestLog {
 }
 
 /// What a relation holds: all rows, or of a keyed one the last of each key. Sorted.
-fn rows(log: &TestLog, query: &Query) -> Vec<String> {
+pub fn rows(log: &TestLog, query: &Query) -> Vec<String> {
     let mut last = BTreeMap::<(Partition, String), String>::new();
     let mut all = Vec::new();
     let keyed = query.result.kind != rechka_sql::Kind::Stream;
