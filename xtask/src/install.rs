@@ -12,7 +12,7 @@ const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("chromedriver", "ch
 /// Installs everything; returns the Python of the tests' virtual environment.
 pub fn everything() -> Result<PathBuf> {
     debian()?;
-    python(Path::new("tests/python/requirements.txt"))
+    python()
 }
 
 fn debian() -> Result<()> {
@@ -52,7 +52,9 @@ fn debian() -> Result<()> {
     as_root(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())
 }
 
-fn python(requirements: &Path) -> Result<PathBuf> {
+/// Installs what the tests in Python need; returns the Python of their virtual environment.
+pub fn python() -> Result<PathBuf> {
+    let requirements = Path::new("tests/python/requirements.txt");
     let venv = target_directory().join("python");
     let python = venv.join("bin/python");
     let stamp = venv.join("requirements.txt");
@@ -84,7 +86,8 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command that must succeed.
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting {command:?}"))?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
