@@ -1,5 +1,7 @@
 """What schemas can't see: whether the objects of a cluster fit each other. Each check gives the problems that it finds, in words."""
 
+import re
+
 from cluster import matches
 
 CHECKS = []
@@ -8,11 +10,6 @@ CHECKS = []
 def check(function):
     CHECKS.append(function)
     return function
-
-
-def problems(cluster):
-    """All of them."""
-    return [problem for one in CHECKS for problem in one(cluster)]
 
 
 def name_of(item):
@@ -32,6 +29,32 @@ def names_fit_labels(cluster):
         longest = 52 if item["kind"] == "StatefulSet" else 63
         if len(item["metadata"]["name"]) > longest:
             yield f"{name_of(item)} has a name of more than {longest} characters"
+
+
+def is_label(text):
+    """Whether it may be the name of a pod, of a service, or the value of a label."""
+    return re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", text) is not None and len(text) <= 63
+
+
+@check
+def names_are_ones_that_kubernetes_takes(cluster):
+    """What its API server checks beyond the schemas: RFC 1123 labels, and names of ports of 15 characters."""
+    for item in cluster.objects:
+        name, labels = item["metadata"]["name"], item["metadata"].get("labels", {})
+        if not is_label(name):
+            yield f"{name_of(item)} has a name that is none"
+        for key, value in labels.items():
+            if not re.fullmatch(
+                r"([a-z0-9.-]+/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", key
+            ) or not re.fullmatch(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", value):
+                yield f"{name_of(item)} has a label that is none: {key}={value}"
+    for pod in cluster.pods():
+        parts = [pod.container["name"], *pod.claims, *(volume["name"] for volume in pod.spec.get("volumes", []))]
+        yield from (f"{pod.name} calls a part of it {part!r}" for part in parts if not is_label(part))
+        ports = pod.ports()
+        yield from (f"{pod.name} calls a port {port!r}" for port in ports if not is_label(port) or len(port) > 15)
+        if len(ports) != len(pod.container["ports"]) or len(set(ports.values())) != len(ports):
+            yield f"{pod.name} opens a port twice"
 
 
 @check
@@ -151,7 +174,10 @@ def what_scales_is_there_and_leaves_the_number_alone(cluster):
                 (container,) = owners[0]["spec"]["template"]["spec"]["containers"]
                 if "cpu" not in container["resources"].get("requests", {}):
                     yield f"{name_of(scaler)} scales by a share of a request of CPU, and there is none"
-    scaled = [item["spec"]["scaleTargetRef"]["name"] for item in cluster.all("HorizontalPodAutoscaler") + cluster.all("ScaledObject")]
+    scaled = [
+        item["spec"]["scaleTargetRef"]["name"]
+        for item in cluster.all("HorizontalPodAutoscaler") + cluster.all("ScaledObject")
+    ]
     for pod in cluster.pods():
         if "replicas" not in pod.owner["spec"] and scaled.count(pod.name) != 1:
             yield f"nothing says how many of {pod.name} there are"
@@ -218,63 +244,3 @@ def pods_have_time_to_stop(cluster):
             yield f"{pod.name} stops before others know"
         if grace < sleep + 30:
             yield f"{pod.name} has {grace - sleep} s to stop in"
-
-
-def properties(cluster):
-    """The brokers' settings."""
-    (text,) = [item["data"]["server.properties"] for item in cluster.all("ConfigMap") if "server.properties" in item["data"]]
-    lines = [line.strip() for line in text.splitlines()]
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-@check
-def brokers_agree_on_copies_and_on_who_they_are(cluster):
-    if not any(pod.component == "kafka" for pod in cluster.pods()):
-        return
-    settings, pod = properties(cluster), cluster.pod("kafka")
-    brokers = pod.owner["spec"]["replicas"]
-    if brokers != 3:
-        yield f"there are {brokers} brokers"
-    for name, value in settings.items():
-        if name.endswith("replication.factor") and value != str(brokers):
-            yield f"{name} is {value}"
-        if name.endswith(("min.isr", "min.insync.replicas")) and value != "2":
-            yield f"{name} is {value}"
-    needed = ("default", "offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
-    for name in [f"{what}.replication.factor" for what in needed] + ["min.insync.replicas", "transaction.state.log.min.isr"]:
-        if name not in settings:
-            yield f"{name} is not set"
-    service = pod.owner["spec"]["serviceName"]
-    ports = pod.ports()
-    voters = ",".join(f"{number}@{pod.name}-{number}.{service}:{ports['controller']}" for number in range(brokers))
-    if settings["controller.quorum.voters"] != voters:
-        yield f"the voters are {settings['controller.quorum.voters']}"
-    listeners = {part.split("://:")[0]: int(part.split("://:")[1]) for part in settings["listeners"].split(",")}
-    if listeners != {"CLIENTS": ports["clients"], "CONTROLLER": ports["controller"]}:
-        yield f"the listeners are {listeners}"
-    (service,) = [item for item in cluster.all("Service") if item["metadata"]["name"] == service]
-    if not service["spec"].get("publishNotReadyAddresses"):
-        yield "brokers can't find each other before they are ready"
-    claims = [mount["mountPath"] for mount in pod.container["volumeMounts"] if mount["name"] in pod.claims]
-    if not any(settings["log.dirs"].startswith(f"{path}/") for path in claims):
-        yield f"the log is in {settings['log.dirs']}, which is in no volume"
-
-
-@check
-def clients_know_the_brokers(cluster):
-    names = {}
-    for service in cluster.all("Service"):
-        for port in service["spec"]["ports"]:
-            names[service["metadata"]["name"], port["port"]] = service
-    for pod in cluster.pods():
-        for argument in pod.container.get("args", []):
-            for broker in argument.removeprefix("--log=kafka://").split(",") if argument.startswith("--log=") else []:
-                host, port = broker.rsplit(":", 1)
-                if "." not in host and (host, int(port)) not in names:
-                    yield f"{pod.name} asks {broker}, which does not exist"
-    for item in cluster.all("ScaledObject"):
-        for trigger in item["spec"]["triggers"]:
-            for broker in trigger["metadata"]["bootstrapServers"].split(","):
-                host, port = broker.rsplit(":", 1)
-                if host.endswith(".svc") and (host.split(".")[0], int(port)) not in names:
-                    yield f"{name_of(item)} asks {broker}, which does not exist"

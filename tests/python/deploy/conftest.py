@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "deploy" / "kubernetes"))
 
-from cluster import Cluster  # noqa: E402
-from render import render  # noqa: E402
+from cluster import Cluster
+from render import render
 
 #: Values, by what they are for.
 VARIANTS = {
@@ -36,7 +36,11 @@ VARIANTS = {
         },
         "pipelines": {
             "given": {"configMap": "of-mine", "replicas": 3, "autoscaling": {"kind": "hpa", "lagMetric": "10000"}},
-            "shop": {"sql": "CREATE TABLE products …", "files": {"products.csv": "1,a\n"}, "autoscaling": {"kind": "none"}},
+            "shop": {
+                "sql": "CREATE TABLE products …",
+                "files": {"products.csv": "1,a\n"},
+                "autoscaling": {"kind": "none"},
+            },
         },
         "mlflow": {"enabled": True, "allowFrom": [{"podSelector": {"matchLabels": {"app": "trainer"}}}]},
         "prometheus": {"serviceMonitor": True},

@@ -52,9 +52,7 @@ def lets(policies, direction, pod, peer, port, protocol="TCP"):
 
 
 def is_open(ports, port, protocol):
-    return ports is None or any(
-        rule["port"] == port and rule.get("protocol", "TCP") == protocol for rule in ports
-    )
+    return ports is None or any(rule["port"] == port and rule.get("protocol", "TCP") == protocol for rule in ports)
 
 
 def connects(cluster, source, target, port, protocol="TCP"):

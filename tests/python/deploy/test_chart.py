@@ -7,7 +7,7 @@ import subprocess
 import jsonschema
 import pytest
 import yaml
-from checks import properties
+from brokers import properties
 from cluster import Cluster, read
 from conftest import ROOT, VARIANTS
 from helm_python import Chart, HelmRenderError, HelmValuesError, lint
@@ -152,7 +152,9 @@ def test_brokers_start_by_a_script_that_gives_each_what_is_its_own(default, tmp_
         f"kafka-storage.sh format --ignore-formatted --cluster-id {VALUES['kafka']['clusterId']} --config {written}",
         f"kafka-server-start.sh {written}",
     ]
-    own = dict(line.split("=", 1) for line in written.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    own = dict(
+        line.split("=", 1) for line in written.read_text().splitlines() if "=" in line and not line.startswith("#")
+    )
     assert own["node.id"] == "2"
     assert own["advertised.listeners"] == "CLIENTS://rechka-kafka-2.rechka-kafka-brokers.speech.svc:9092"
     assert properties(default).items() <= own.items()

@@ -15,8 +15,12 @@ def command_lines(clusters):
     """All of them, without the log's address: it is tried where there is a log."""
     (image,) = [json.loads(text) for instruction, text in last_stage() if instruction == "CMD"]
     services = [service["command"] for service in compose()["services"].values() if "command" in service]
-    pods = [pod.container["args"] for cluster in clusters.values() for pod in cluster.pods() if pod.component != "mlflow"
-            and "args" in pod.container]
+    pods = [
+        pod.container["args"]
+        for cluster in clusters.values()
+        for pod in cluster.pods()
+        if pod.component != "mlflow" and "args" in pod.container
+    ]
     return [image, *services, *pods]
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +15,6 @@ import pytest
 import yaml
 from cluster import Loader
 from conftest import ROOT
-from importlib import resources
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
 COMPOSE = ROOT / "deploy/compose.yaml"
@@ -69,7 +69,9 @@ def test_dependencies_are_a_layer_before_the_source():
     stage = max(index for index in range(cook) if " AS " in build[index])
     assert not any(stage < index < cook for index in source)
     assert any(cook < index < build_all for index in source)
-    options = [re.findall(r"--(?:release|locked|package \S+|features \S+)", build[index]) for index in (cook, build_all)]
+    options = [
+        re.findall(r"--(?:release|locked|package \S+|features \S+)", build[index]) for index in (cook, build_all)
+    ]
     assert options[0] == options[1], "other features are other dependencies: the layer would be built for nothing"
 
 
@@ -155,7 +157,9 @@ def test_services_have_what_they_refer_to():
                 assert f"CLIENTS://{host}:{port}" in file["services"][host]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
         for port in service["ports"]:
             assert port.startswith("127.0.0.1:"), f"{name} has no password, and must not be open to others"
-    assert (COMPOSE.parent / file["services"]["rechka"]["build"]["context"] / file["x-rechka"]["build"]["dockerfile"]).is_file()
+    assert (
+        COMPOSE.parent / file["services"]["rechka"]["build"]["context"] / file["x-rechka"]["build"]["dockerfile"]
+    ).is_file()
 
 
 def test_compose_and_chart_run_the_same(default):

@@ -1,7 +1,13 @@
 """The objects fit each other, in every variant; and a broken one is found."""
 
 import pytest
-from checks import problems
+from brokers import BROKERS
+from checks import CHECKS
+
+
+def problems(cluster):
+    """All that the checks find, in words."""
+    return [problem for check in CHECKS + BROKERS for problem in check(cluster)]
 
 
 def test_the_objects_of_every_variant_fit_each_other(cluster):
@@ -9,11 +15,15 @@ def test_the_objects_of_every_variant_fit_each_other(cluster):
 
 
 def break_selector(cluster):
-    cluster.one("StatefulSet", "rechka-kafka")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] = "worker"
+    cluster.one("StatefulSet", "rechka-kafka")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] = (
+        "worker"
+    )
 
 
 def break_spread(cluster):
-    del cluster.pod("kafka").spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]["app.kubernetes.io/component"]
+    del cluster.pod("kafka").spec["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"][
+        "app.kubernetes.io/component"
+    ]
 
 
 def break_service_selector(cluster):
@@ -123,6 +133,18 @@ def break_name(cluster):
     cluster.one("Service", "rechka-kafka")["metadata"]["name"] = "rechka-gateway"
 
 
+def break_label(cluster):
+    cluster.one("Service", "rechka-kafka")["metadata"]["labels"]["app.kubernetes.io/component"] = "kafka broker"
+
+
+def break_port_name(cluster):
+    cluster.pod("kafka").container["ports"].append({"name": "clients-of-brokers", "containerPort": 9094})
+
+
+def break_port_number(cluster):
+    cluster.pod("kafka").container["ports"].append({"name": "again", "containerPort": 9092})
+
+
 @pytest.mark.parametrize(
     ("harm", "complaint"),
     [
@@ -139,8 +161,14 @@ def break_name(cluster):
         (break_mount, "rechka-kafka mounts disk, which is no volume"),
         (break_account, "rechka-gateway runs as default, which does not exist"),
         (break_secrets, "there is a Secret in the manifests"),
-        (break_scaling_target, "HorizontalPodAutoscaler rechka-worker-clicks scales Deployment rechka-worker-clicks, which does not exist"),
-        (break_scaling_number, "StatefulSet rechka-worker-clicks says how many there are, and HorizontalPodAutoscaler rechka-worker-clicks too"),
+        (
+            break_scaling_target,
+            "HorizontalPodAutoscaler rechka-worker-clicks scales Deployment rechka-worker-clicks, which does not exist",
+        ),
+        (
+            break_scaling_number,
+            "StatefulSet rechka-worker-clicks says how many there are, and HorizontalPodAutoscaler rechka-worker-clicks too",
+        ),
         (break_scaling_absent, "nothing says how many of rechka-worker-clicks there are"),
         (break_root, "rechka-kafka runs as root"),
         (break_filesystem, "rechka-worker-clicks may write its root filesystem"),
@@ -152,11 +180,17 @@ def break_name(cluster):
         (change_property("min.insync.replicas", "3"), "min.insync.replicas is 3"),
         (change_property("transaction.state.log.min.isr", None), "transaction.state.log.min.isr is not set"),
         (change_property("controller.quorum.voters", "0@rechka-kafka-0:9093"), "the voters are 0@rechka-kafka-0:9093"),
-        (change_property("listeners", "CLIENTS://:9092,CONTROLLER://:9094"), "the listeners are {'CLIENTS': 9092, 'CONTROLLER': 9094}"),
+        (
+            change_property("listeners", "CLIENTS://:9092,CONTROLLER://:9094"),
+            "the listeners are {'CLIENTS': 9092, 'CONTROLLER': 9094}",
+        ),
         (change_property("log.dirs", "/tmp/log"), "the log is in /tmp/log, which is in no volume"),
         (break_brokers, "there are 5 brokers"),
         (break_finding_each_other, "brokers can't find each other before they are ready"),
         (break_log, "rechka-worker-clicks asks kafka:9092, which does not exist"),
+        (break_label, "Service rechka-kafka has a label that is none: app.kubernetes.io/component=kafka broker"),
+        (break_port_name, "rechka-kafka calls a port 'clients-of-brokers'"),
+        (break_port_number, "rechka-kafka opens a port twice"),
         (break_name, "Service rechka-gateway is there twice"),
     ],
 )

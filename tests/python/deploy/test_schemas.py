@@ -72,14 +72,32 @@ def test_the_variants_have_every_kind_that_the_chart_can_make(clusters):
     [
         (lambda c: c.pod("kafka").spec.update(terminationGraceSeconds=1), "'terminationGraceSeconds' was unexpected"),
         (lambda c: c.pod("kafka").container.update(image=["a"]), "['a'] is not of type"),
-        (lambda c: c.pod("worker").container["readinessProbe"].update(httpGet={"path": "/"}), "'port' is a required property"),
+        (
+            lambda c: c.pod("worker").container["readinessProbe"].update(httpGet={"path": "/"}),
+            "'port' is a required property",
+        ),
         (lambda c: c.one("Service", "rechka-kafka")["spec"].update(port=1), "'port' was unexpected"),
-        (lambda c: c.one("NetworkPolicy", "rechka-deny")["spec"].update(policyType=["Egress"]), "'policyType' was unexpected"),
-        (lambda c: c.one("PodDisruptionBudget", "rechka-kafka").update(apiVersion="policy/v1beta1"), "there is no PodDisruptionBudget"),
+        (
+            lambda c: c.one("NetworkPolicy", "rechka-deny")["spec"].update(policyType=["Egress"]),
+            "'policyType' was unexpected",
+        ),
+        (
+            lambda c: c.one("PodDisruptionBudget", "rechka-kafka").update(apiVersion="policy/v1beta1"),
+            "there is no PodDisruptionBudget",
+        ),
         (lambda c: c.one("ServiceAccount", "rechka").update(kind="ServiceAcount"), "there is no ServiceAcount"),
-        (lambda c: c.one("ScaledObject", "rechka-gateway")["spec"].update(maxReplicas=3), "'maxReplicas' was unexpected"),
-        (lambda c: c.one("ScaledObject", "rechka-gateway")["spec"]["triggers"][0]["metadata"].pop("topic"), "'topic' is a required"),
-        (lambda c: c.one("ServiceMonitor", "rechka")["spec"]["endpoints"][0].update(interval="15"), "'15' does not match"),
+        (
+            lambda c: c.one("ScaledObject", "rechka-gateway")["spec"].update(maxReplicas=3),
+            "'maxReplicas' was unexpected",
+        ),
+        (
+            lambda c: c.one("ScaledObject", "rechka-gateway")["spec"]["triggers"][0]["metadata"].pop("topic"),
+            "'topic' is a required",
+        ),
+        (
+            lambda c: c.one("ServiceMonitor", "rechka")["spec"]["endpoints"][0].update(interval="15"),
+            "'15' does not match",
+        ),
     ],
 )
 @pytest.mark.parametrize("version", VERSIONS)
