@@ -187,7 +187,7 @@ pub struct Run {
     /// Address of views, metrics and the page
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: String,
-    /// Read to where the streams end now, close every window, and end
+    /// Read to where the streams end now, close every window for good, and end
     #[arg(long)]
     pub once: bool,
 }

@@ -60,9 +60,10 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
     let stages = stages.collect::<Result<Vec<_>>>()?;
     topics::ensure(&*log, &query, &stages)?;
     let ends = match options.reading {
-        Reading::ToTheEnd => Some(Arc::new(topics::ends(&*log, &query)?)),
+        Reading::ToTheEnd => Some(Arc::new(topics::stream_ends(&*log, &query)?)),
         Reading::ForEver => None,
     };
+    let begins = Arc::new(topics::exchange_ends(&*log, &query)?);
     let names = |topics: &[(Arc<str>, Vec<usize>)]| topics.iter().map(|(topic, _)| topic.clone()).collect();
     let metered = stages.iter().map(|(topics, tasks)| (names(topics), *tasks));
     let meter = Arc::new(Meter::new(query.name.clone(), metered.collect()));
@@ -81,6 +82,7 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
             state: context::state(&query, number),
             processing_time: context::processing_time(stage),
             ends: ends.clone(),
+            begins: begins.clone(),
             new_operator: options.new_operator.clone(),
             snapshot_bytes: options.snapshot_bytes,
             purge: options.purge,

@@ -13,8 +13,8 @@ pub enum Reading {
     /// Until the query is stopped.
     #[default]
     ForEver,
-    /// To where the streams end when the query is started; then everything that waits for time is put out, and the query
-    /// has ended for good.
+    /// To where the streams end when the query is started; then everything that waits for time is put out. Windows that were closed
+    /// so stay closed: a query that has some can't take more rows afterwards, and says so; others can.
     ToTheEnd,
 }
 

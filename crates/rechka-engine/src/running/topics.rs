@@ -74,15 +74,34 @@ fn of_relation(relation: &Relation) -> TopicSpec {
 }
 
 /// Where the streams that a query reads end now.
-pub(super) fn ends(log: &dyn Log, query: &Query) -> Result<BTreeMap<TopicPartition, Offset>> {
+pub(super) fn stream_ends(log: &dyn Log, query: &Query) -> Result<BTreeMap<TopicPartition, Offset>> {
+    let inputs = query.stages.iter().flat_map(|stage| &stage.inputs);
+    let streams = inputs.filter_map(|input| match &input.source {
+        Source::Stream(relation) => Some((&relation.topic, relation.partitions)),
+        Source::Table(_) | Source::Exchange(_) => None,
+    });
+    ends(log, streams)
+}
+
+/// Where the exchanges of a query end now.
+pub(super) fn exchange_ends(log: &dyn Log, query: &Query) -> Result<BTreeMap<TopicPartition, Offset>> {
+    let exchanges = query.stages.iter().filter_map(|stage| match &stage.output {
+        Output::Exchange { topic, partitions, .. } => Some((topic, *partitions)),
+        Output::Result => None,
+    });
+    ends(log, exchanges)
+}
+
+fn ends<'a>(
+    log: &dyn Log,
+    topics: impl Iterator<Item = (&'a Arc<str>, Partition)>,
+) -> Result<BTreeMap<TopicPartition, Offset>> {
     let mut ends = BTreeMap::new();
-    for input in query.stages.iter().flat_map(|stage| &stage.inputs) {
-        if let Source::Stream(relation) = &input.source {
-            for partition in 0..relation.partitions {
-                let name = TopicPartition::new(relation.topic.clone(), partition);
-                let end = log.offsets(&name)?.end;
-                ends.insert(name, end);
-            }
+    for (topic, partitions) in topics {
+        for partition in 0..partitions {
+            let name = TopicPartition::new(topic.clone(), partition);
+            let end = log.offsets(&name)?.end;
+            ends.insert(name, end);
         }
     }
     Ok(ends)

@@ -34,6 +34,8 @@ pub(crate) struct StageContext {
     pub processing_time: bool,
     /// Where its streams end, if they are read to their end and not for ever.
     pub ends: Option<Arc<BTreeMap<TopicPartition, Offset>>>,
+    /// Where exchanges ended when this run began: what was said before of the end of streams was said of another run.
+    pub begins: Arc<BTreeMap<TopicPartition, Offset>>,
     pub new_operator: NewOperator,
     /// Bytes of changes before there is a snapshot.
     pub snapshot_bytes: usize,
@@ -50,6 +52,12 @@ pub(crate) struct StageContext {
 impl StageContext {
     pub fn stage(&self) -> &Stage {
         &self.query.stages[self.number]
+    }
+
+    /// From where on records of an exchange are of this run.
+    pub fn begin(&self, topic: &Arc<str>, partition: Partition) -> Offset {
+        let name = TopicPartition::new(topic.clone(), partition);
+        self.begins.get(&name).copied().unwrap_or_default()
     }
 
     /// What earlier runs have left does not fit the query.

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::physical_expr::expressions::Column;
-use rechka_sql::plan::{self, Expr, Node, Origin, Source, Stage};
+use rechka_sql::plan::{self, Closing, Expr, Groups, Node, Operation, Origin, Query, Source, Stage};
 
 use super::{table, trail::Trail, watermark::Watermark};
 use crate::{
@@ -23,6 +23,8 @@ struct Place {
     watermark: i64,
     /// From its watermark to that of what it puts out.
     delay: i64,
+    /// Whether it closes for good what the watermark has passed.
+    closes: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -47,6 +49,7 @@ pub(super) struct LeftOut {
 
 /// The operators of one partition of a stage.
 pub(super) struct Dag {
+    query: Arc<str>,
     nodes: Vec<Place>,
     inputs: Vec<Vec<Consumer>>,
     /// Which inputs are tables, which have no time.
@@ -60,7 +63,7 @@ pub(super) struct Dag {
 }
 
 impl Dag {
-    pub fn new(stage: &Stage, new: &NewOperator) -> Result<Self> {
+    pub fn new(query: &Query, stage: &Stage, new: &NewOperator) -> Result<Self> {
         let consumers = |origin: Origin| {
             let mut consumers = Vec::new();
             for (number, node) in stage.nodes.iter().enumerate() {
@@ -92,6 +95,7 @@ impl Dag {
                 consumers: consumers(Origin::Node(number)),
                 watermark: i64::MIN,
                 delay: node.operation.delay(),
+                closes: closes(&node.operation),
             })
         };
         let keys = match &stage.output {
@@ -100,6 +104,7 @@ impl Dag {
         };
         let is_table = |source: &Source| matches!(source, Source::Table(_));
         Ok(Dag {
+            query: query.name.clone(),
             nodes: stage.nodes.iter().enumerate().map(place).collect::<Result<_>>()?,
             inputs: (0..stage.inputs.len())
                 .map(|input| consumers(Origin::Input(input)))
@@ -161,6 +166,14 @@ impl Dag {
             self.output.rows.push(rows.clone());
             return Ok(());
         };
+        let node = &self.nodes[number];
+        if node.closes && node.watermark == i64::MAX && !self.is_table(node.from[port]) {
+            return Err(EngineError::Unfit {
+                query: self.query.clone(),
+                reason: "it was run to the end of its streams, which closed all its windows, and more has come since"
+                    .into(),
+            });
+        }
         let node = &mut self.nodes[number];
         let time = Time {
             watermark: node.watermark,
@@ -171,6 +184,10 @@ impl Dag {
         self.note(&mut out);
         self.nodes[number].hand_on(out.rows, &trail.behind(number, rows, time), waiting);
         Ok(())
+    }
+
+    fn is_table(&self, origin: Origin) -> bool {
+        matches!(origin, Origin::Input(input) if self.tables[input])
     }
 
     /// Ends the epoch with what the inputs say about time; gives the watermark of the stage's output.
@@ -254,10 +271,12 @@ impl Dag {
         self.nodes.iter().map(|node| node.watermark).collect()
     }
 
-    /// Gives the nodes back their watermarks.
+    /// Gives the nodes back their watermarks. The end of the streams that an earlier run has seen only counts where it closed something.
     pub fn set_watermarks(&mut self, watermarks: &[i64]) {
-        for (node, watermark) in self.nodes.iter_mut().zip(watermarks) {
-            node.watermark = *watermark;
+        for (node, &watermark) in self.nodes.iter_mut().zip(watermarks) {
+            if watermark != i64::MAX || node.closes {
+                node.watermark = watermark;
+            }
         }
     }
 
@@ -268,6 +287,17 @@ impl Dag {
     /// Bytes of memory of the rows that have come out.
     pub fn output_bytes(&self) -> usize {
         self.output_bytes
+    }
+}
+
+/// Whether an operator puts rows out, or forgets them, for good when the watermark has passed them.
+fn closes(operation: &Operation) -> bool {
+    match operation {
+        Operation::Aggregate(aggregate) => aggregate.groups != Groups::Keys,
+        Operation::Join(_) => true,
+        Operation::Lookup(lookup) => lookup.as_of.is_some(),
+        Operation::TopN(top) => top.closing != Closing::Never,
+        Operation::Map { .. } | Operation::AssignWindows { .. } | Operation::Unnest { .. } | Operation::Union => false,
     }
 }
 

@@ -64,7 +64,7 @@ impl Instance {
     /// Restores what the last committed epoch left; `next` are the offsets that it committed.
     pub fn restore(context: &StageContext, partition: Partition, next: &[Offset]) -> Result<Self> {
         let stage = context.stage();
-        let new_dag = || Dag::new(stage, &context.new_operator);
+        let new_dag = || Dag::new(&context.query, stage, &context.new_operator);
         let mut dag = new_dag()?;
         let mut last: Option<Progress> = None;
         let mut changelog = None;
@@ -92,6 +92,17 @@ impl Instance {
         let unknown = |sources: &usize| vec![Watermark::UNKNOWN; *sources];
         if progress.inputs.is_empty() {
             progress.inputs = context.sources.iter().map(unknown).collect();
+        }
+        for (topic, (name, inputs)) in context.topics.iter().enumerate() {
+            // What had ended in an earlier run may go on in this one.
+            if next[topic] <= context.begin(name, partition) {
+                for &input in inputs {
+                    let ended = progress.inputs[input]
+                        .iter_mut()
+                        .filter(|source| **source == Watermark::END);
+                    ended.for_each(|source| *source = Watermark::UNKNOWN);
+                }
+            }
         }
         dag.set_watermarks(&progress.nodes);
         let mut instance = Instance {
@@ -187,7 +198,7 @@ impl Instance {
                     bad.extend(decoded.bad);
                 }
                 None => {
-                    self.push_exchanged(input, fetched)?;
+                    self.push_exchanged(context, input, fetched)?;
                     self.bury_all()?;
                 }
             }
@@ -256,10 +267,12 @@ impl Instance {
         Ok(())
     }
 
-    fn push_exchanged(&mut self, input: usize, fetched: &Fetched) -> Result<()> {
-        for message in exchange::read(fetched) {
+    fn push_exchanged(&mut self, context: &StageContext, input: usize, fetched: &Fetched) -> Result<()> {
+        let begin = context.begin(&fetched.from.topic, self.partition);
+        for (offset, message) in (fetched.base_offset..).zip(exchange::read(fetched)) {
             match message? {
                 Message::Rows(rows) => self.dag.push(input, rows, self.now)?,
+                Message::Watermark { watermark, .. } if watermark == Watermark::END && offset < begin => {}
                 Message::Watermark { task, watermark } => {
                     let known = self.progress.inputs[input].get_mut(task);
                     let stranger = || EngineError::State {
@@ -362,11 +375,6 @@ impl Instance {
         let watermark = self.dag.end_epoch(&said, self.now)?;
         self.bury_all()?;
         self.progress.nodes = self.dag.watermarks();
-        for (sources, said) in self.progress.inputs.iter_mut().zip(&said) {
-            if *said == Watermark::END {
-                sources.fill(Watermark::END);
-            }
-        }
         self.ended = said.iter().all(|said| *said == Watermark::END);
         self.said = Some(said);
         let new = self.announced != Some(watermark) && watermark != Watermark::UNKNOWN;

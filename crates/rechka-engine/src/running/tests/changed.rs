@@ -69,3 +69,36 @@ fn a_topic_that_was_made_anew_does_not_go_with_the_state_of_the_old_one() {
     let refused = run_to_the_end(&log, &query).err().unwrap();
     assert!(matches!(refused, EngineError::Unfit { .. }), "{refused}");
 }
+
+const WINDOWS: &str =
+    "CREATE STREAM v AS SELECT key, window_start, count(*) AS n FROM TUMBLE(events, ts, INTERVAL '10 seconds')
+    GROUP BY key, window_start, window_end;";
+
+#[test]
+fn what_was_run_to_its_end_goes_on_where_no_windows_were_closed() {
+    // Ten times, for a stage must not take the end that it was told of in the run before for that of this one.
+    let log = stored(100);
+    let query = pipeline(SUM).remove(0);
+    for round in 0..10 {
+        run_to_the_end(&log, &query).unwrap();
+        let expected = format!(r#"{{"key":1,"most":{}}}"#, 1960 + 7 * round);
+        assert_eq!(rows(&log, &query)[1], expected);
+        log.append("events", 0, &[event(1, 1000, 7)], 1);
+    }
+}
+
+#[test]
+fn windows_that_the_end_has_closed_refuse_more_rows() {
+    let log = stored(100);
+    let query = pipeline(WINDOWS).remove(0);
+    run_to_the_end(&log, &query).unwrap();
+    let made = rows(&log, &query);
+    run_to_the_end(&log, &query).unwrap();
+    assert_eq!(rows(&log, &query), made);
+    log.append("events", 0, &[event(1, 1000, 7)], 1);
+    let refused = run_to_the_end(&log, &query).err().unwrap();
+    assert!(matches!(refused, EngineError::Unfit { .. }), "{refused}");
+    assert!(refused.to_string().contains("closed all its windows"), "{refused}");
+    assert_eq!(rows(&log, &query), made);
+    assert!(log.values("v.late").is_empty());
+}
