@@ -110,7 +110,7 @@ impl<P: Processor> Task<P> {
         while !stop.load(Ordering::Relaxed) {
             match self.turn(busy) {
                 Ok(more) => busy = more,
-                Err(EngineError::Log(error)) if !matches!(error, LogError::Closed) => self.recover(error, stop)?,
+                Err(EngineError::Log(error)) if may_pass(&error) => self.recover(error, stop)?,
                 Err(error) => return Err(error),
             }
         }
@@ -303,7 +303,7 @@ impl<P: Processor> Task<P> {
                 thread::sleep(WAIT);
             }
             match self.rewind() {
-                Err(EngineError::Log(again)) if !matches!(again, LogError::Closed) => error = again,
+                Err(EngineError::Log(again)) if may_pass(&again) => error = again,
                 result => return result,
             }
         }
@@ -379,6 +379,11 @@ impl<P: Processor> Task<P> {
             .map(|topic| TopicPartition::new(topic.clone(), partition))
             .collect()
     }
+}
+
+/// Whether the log may do later what it can't do now. What it was asked wrongly it never will.
+fn may_pass(error: &LogError) -> bool {
+    !matches!(error, LogError::Closed | LogError::Invalid(_))
 }
 
 /// Why an epoch is not written.

@@ -1,12 +1,23 @@
 //! Records for one partition, in batches of a size that the log likes.
-use rechka_log::{Append, BatchBuilder, Header, TopicPartition};
+use arrow::array::RecordBatch;
+use rechka_log::{Append, BatchBuilder, Header, LogError, TopicPartition};
 
-use crate::Result;
+use crate::{EngineError, Result, operators::Dead};
 
 /// Bytes after which a batch is complete and another one begins.
 const BATCH_BYTES: usize = 1 << 20;
 /// The same for records that a reader should see together, as far as a batch may hold them.
 const WHOLE_BYTES: usize = 32 << 20;
+
+/// A row as a record.
+pub(super) struct RowRecord<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: &'a [u8],
+    pub timestamp: i64,
+    /// The row itself.
+    pub rows: &'a RecordBatch,
+    pub row: usize,
+}
 
 /// Collects records.
 pub(super) struct Appender {
@@ -39,6 +50,18 @@ impl Appender {
             self.finish_batch();
         }
         Ok(self.builder.push(key, value, timestamp, headers)?)
+    }
+
+    /// The same for the record of a row. What no record has room for is put aside, as a dead letter.
+    pub fn push_row(&mut self, record: RowRecord<'_>, too_large: &mut Vec<Dead>) -> Result<()> {
+        match self.push(record.key, record.value, record.timestamp, &[]) {
+            Err(EngineError::Log(LogError::Invalid(reason))) => {
+                let row = record.rows.slice(record.row, 1);
+                too_large.push(Dead { row, reason });
+                Ok(())
+            }
+            pushed => pushed,
+        }
     }
 
     fn finish_batch(&mut self) {

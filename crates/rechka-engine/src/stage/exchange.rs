@@ -13,8 +13,12 @@ use arrow::{
 use rechka_log::{Append, Fetched, Partition, RecordRef, TopicPartition, partition_for_key};
 use rechka_sql::plan::Expr;
 
-use super::{appender::Appender, ipc, watermark::Watermark};
-use crate::{EngineError, Result};
+use super::{
+    appender::{Appender, RowRecord},
+    ipc,
+    watermark::Watermark,
+};
+use crate::{EngineError, Result, operators::Dead};
 
 /// Header of a watermark record: `<upstream task> <microseconds> live|idle`.
 const WATERMARK: &str = "rechka.watermark";
@@ -47,13 +51,15 @@ impl ExchangeWriter {
         })
     }
 
-    /// The records that bring rows to the partitions of their keys, and the watermark to all partitions.
+    /// The records that bring rows to the partitions of their keys, and the watermark to all partitions. Rows that no record has room
+    /// for are put aside.
     pub fn write(
         &self,
         task: Partition,
         rows: &[RecordBatch],
         watermark: Option<Watermark>,
         now: i64,
+        too_large: &mut Vec<Dead>,
     ) -> Result<Vec<Append>> {
         let appender = |partition| Appender::new(TopicPartition::new(self.topic.clone(), partition));
         let mut appenders: Vec<Appender> = (0..self.partitions).map(appender).collect();
@@ -62,7 +68,7 @@ impl ExchangeWriter {
             for (partition, indices) in self.partition(&rows)?.into_iter().enumerate() {
                 if !indices.is_empty() {
                     let rows = take_record_batch(&rows, &UInt32Array::from(indices))?;
-                    push_rows(&mut appenders[partition], &rows, now)?;
+                    push_rows(&mut appenders[partition], &rows, now, too_large)?;
                 }
             }
         }
@@ -96,15 +102,27 @@ impl ExchangeWriter {
 }
 
 /// Writes rows as records that are not too large.
-fn push_rows(appender: &mut Appender, rows: &RecordBatch, now: i64) -> Result<()> {
+fn push_rows(appender: &mut Appender, rows: &RecordBatch, timestamp: i64, too_large: &mut Vec<Dead>) -> Result<()> {
     let mut value = Vec::new();
     ipc::encode(rows, &mut value)?;
     if value.len() <= RECORD_BYTES || rows.num_rows() == 1 {
-        return appender.push(None, &value, now, &[]);
+        let record = RowRecord {
+            key: None,
+            value: &value,
+            timestamp,
+            rows,
+            row: 0,
+        };
+        return appender.push_row(record, too_large);
     }
     let half = rows.num_rows() / 2;
-    push_rows(appender, &rows.slice(0, half), now)?;
-    push_rows(appender, &rows.slice(half, rows.num_rows() - half), now)
+    push_rows(appender, &rows.slice(0, half), timestamp, too_large)?;
+    push_rows(
+        appender,
+        &rows.slice(half, rows.num_rows() - half),
+        timestamp,
+        too_large,
+    )
 }
 
 /// What a record of an exchange topic says.

@@ -54,7 +54,6 @@ pub(super) struct Ended {
     pub output: Output,
     /// The watermark of the output, if it is new.
     pub watermark: Option<Watermark>,
-    pub dead: Vec<Append>,
     pub state: Vec<Append>,
     /// The wall clock of the epoch, in milliseconds.
     pub now: i64,
@@ -249,6 +248,12 @@ impl Instance {
         self.dead.push_row(self.partition, dead, self.now.div_euclid(1000))
     }
 
+    /// The dead letters of the epoch that has ended; with them rows that were too large to be written.
+    pub fn dead_letters(&mut self, too_large: &[Dead]) -> Result<Vec<Append>> {
+        too_large.iter().try_for_each(|dead| self.bury(dead))?;
+        Ok(self.dead.take())
+    }
+
     /// Passes over records of a topic that are damaged.
     pub fn lost(
         &mut self,
@@ -385,7 +390,6 @@ impl Instance {
         Ok(Some(Ended {
             output,
             watermark: new.then_some(watermark),
-            dead: self.dead.take(),
             state: self.changes(context, pushed || advanced, now)?,
             now,
         }))

@@ -12,14 +12,14 @@ use rechka_log::{Append, Fetched, LogError, Offset, Partition, TopicPartition};
 use rechka_sql::plan::{Output, Source};
 
 use super::{
-    appender::Appender,
+    appender::{Appender, RowRecord},
     context::{self, StageContext},
     exchange::ExchangeWriter,
     instance::{Ended, Instance},
     result::ResultWriter,
     source::StreamSource,
 };
-use crate::{Outcome, Processor, Result, Step};
+use crate::{Outcome, Processor, Result, Step, operators::Dead};
 
 /// Bytes of rows that should be committed before more is read.
 const ENOUGH_BYTES: usize = 32 << 20;
@@ -67,7 +67,13 @@ impl StageProcessor {
     }
 
     /// Rows that came too late, as JSON.
-    fn late(&self, task: Partition, batches: &[RecordBatch], now: i64) -> Result<Vec<Append>> {
+    fn late(
+        &self,
+        task: Partition,
+        batches: &[RecordBatch],
+        timestamp: i64,
+        too_large: &mut Vec<Dead>,
+    ) -> Result<Vec<Append>> {
         if batches.is_empty() {
             return Ok(Vec::new());
         }
@@ -79,8 +85,15 @@ impl StageProcessor {
                 .encoder(&rows.schema())?
                 .encode(rows, &mut values, &mut ends)?;
             let mut start = 0;
-            for end in ends {
-                appender.push(None, &values[start..end], now, &[])?;
+            for (row, end) in ends.into_iter().enumerate() {
+                let record = RowRecord {
+                    key: None,
+                    value: &values[start..end],
+                    timestamp,
+                    rows,
+                    row,
+                };
+                appender.push_row(record, too_large)?;
                 start = end;
             }
         }
@@ -88,13 +101,21 @@ impl StageProcessor {
     }
 
     fn write(&mut self, task: Partition, ended: Ended, outcome: &mut Outcome) -> Result<()> {
+        let Ended {
+            output, watermark, now, ..
+        } = &ended;
+        let mut too_large = Vec::new();
         let written = match &mut self.writer {
-            Writer::Exchange(writer) => writer.write(task, &ended.output.rows, ended.watermark, ended.now)?,
-            Writer::Result(writer) => writer.write(task, &ended.output.rows, ended.now)?,
+            Writer::Exchange(writer) => writer.write(task, &output.rows, *watermark, *now, &mut too_large)?,
+            Writer::Result(writer) => writer.write(task, &output.rows, *now, &mut too_large)?,
         };
         outcome.output.extend(written);
-        outcome.output.extend(self.late(task, &ended.output.late, ended.now)?);
-        outcome.output.extend(ended.dead);
+        outcome
+            .output
+            .extend(self.late(task, &output.late, *now, &mut too_large)?);
+        if let Some(instance) = self.instances.get_mut(&task) {
+            outcome.output.extend(instance.dead_letters(&too_large)?);
+        }
         outcome.state.extend(ended.state);
         Ok(())
     }

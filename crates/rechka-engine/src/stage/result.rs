@@ -7,11 +7,11 @@ use arrow::{
     datatypes::{DataType, TimeUnit, TimestampMillisecondType},
 };
 use rechka_formats::{Encoder, Format};
-use rechka_log::{Append, Partition, TopicPartition, partition_for_key};
+use rechka_log::{Append, MAX_RECORD_BYTES, Partition, TopicPartition, partition_for_key};
 use rechka_sql::catalog::{Kind, Relation};
 
-use super::appender::Appender;
-use crate::Result;
+use super::appender::{Appender, RowRecord};
+use crate::{Result, operators::Dead};
 
 /// Encodes rows in the format of a relation.
 pub(super) struct ResultWriter {
@@ -61,37 +61,66 @@ impl ResultWriter {
         })
     }
 
-    /// The records of an epoch. `now`: their timestamp in milliseconds where a row has no event time.
-    pub fn write(&mut self, task: Partition, rows: &[RecordBatch], now: i64) -> Result<Vec<Append>> {
+    /// The records of an epoch. `now`: their timestamp in milliseconds where a row has no event time. Rows that no record has room for
+    /// are put aside.
+    pub fn write(
+        &mut self,
+        task: Partition,
+        rows: &[RecordBatch],
+        now: i64,
+        too_large: &mut Vec<Dead>,
+    ) -> Result<Vec<Append>> {
         let mut appenders: Vec<Option<Appender>> = (0..self.relation.partitions).map(|_| None).collect();
         for rows in rows {
-            let deleted = rows
-                .columns()
-                .get(self.relation.schema.fields().len())
-                .map(|column| column.as_boolean());
-            let rows = &rows.project(&self.columns)?;
-            let values = Values::encode(&mut *self.encoder, rows)?;
-            let keys = match &mut self.key_encoder {
-                Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
-                None => None,
-            };
-            let times = self.times(rows)?;
-            let times = times
-                .as_ref()
-                .map(|times| times.as_primitive::<TimestampMillisecondType>());
-            let each_row = values.ends.len() == rows.num_rows();
-            for number in 0..values.ends.len() {
-                let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(number));
-                let time = times.filter(|times| each_row && !times.is_null(number));
-                let time = time.map_or(now, |times| times.value(number));
-                let partition = self.partition(task, key);
-                let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(number) && deleted.value(number));
-                let value = if is_deleted { &[] } else { values.get(number) };
-                let appender = appenders[partition as usize].get_or_insert_with(|| self.relation.appender(partition));
-                appender.push(key, value, time, &[])?;
-            }
+            self.push(task, rows, now, &mut appenders, too_large)?;
         }
         Ok(appenders.into_iter().flatten().flat_map(Appender::finish).collect())
+    }
+
+    fn push(
+        &mut self,
+        task: Partition,
+        all: &RecordBatch,
+        now: i64,
+        appenders: &mut [Option<Appender>],
+        too_large: &mut Vec<Dead>,
+    ) -> Result<()> {
+        let deleted = all
+            .columns()
+            .get(self.relation.schema.fields().len())
+            .map(|column| column.as_boolean());
+        let rows = &all.project(&self.columns)?;
+        let values = Values::encode(&mut *self.encoder, rows)?;
+        let each_row = values.ends.len() == rows.num_rows();
+        if !each_row && values.bytes.len() > MAX_RECORD_BYTES && rows.num_rows() > 1 {
+            let half = rows.num_rows() / 2;
+            self.push(task, &all.slice(0, half), now, appenders, too_large)?;
+            return self.push(task, &all.slice(half, all.num_rows() - half), now, appenders, too_large);
+        }
+        let keys = match &mut self.key_encoder {
+            Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
+            None => None,
+        };
+        let times = self.times(rows)?;
+        let times = times
+            .as_ref()
+            .map(|times| times.as_primitive::<TimestampMillisecondType>());
+        for row in 0..values.ends.len() {
+            let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(row));
+            let time = times.filter(|times| each_row && !times.is_null(row));
+            let partition = self.partition(task, key);
+            let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
+            let appender = appenders[partition as usize].get_or_insert_with(|| self.relation.appender(partition));
+            let record = RowRecord {
+                key,
+                value: if is_deleted { &[] } else { values.get(row) },
+                timestamp: time.map_or(now, |times| times.value(row)),
+                rows,
+                row,
+            };
+            appender.push_row(record, too_large)?;
+        }
+        Ok(())
     }
 
     /// Where a task's row goes: to the partition of the task's number, and if there are not as many, to that of its key.

@@ -3,6 +3,7 @@ mod changed;
 mod crashes;
 mod exchanges;
 mod flow;
+mod sizes;
 mod sql;
 mod support;
 mod tables;
