@@ -8,24 +8,31 @@ use anyhow::{Context, Result, bail};
 
 /// Debian packages: a program each one brings, and its name.
 const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("chromedriver", "chromium-driver")];
+/// The same for brokers of Kafka, and to build its client.
+const DEBIAN_KAFKA: &[(&str, &str)] = &[
+    ("java", "openjdk-17-jre-headless"),
+    ("curl", "curl"),
+    ("make", "make"),
+    ("setpriv", "util-linux"),
+];
 
 /// Installs everything; returns the Python of the tests' virtual environment.
 pub fn everything() -> Result<PathBuf> {
-    debian()?;
+    let needs_venv = !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+    debian(DEBIAN, needs_venv.then_some("python3-venv"))?;
+    for_kafka()?;
     python()
 }
 
-fn debian() -> Result<()> {
-    let missing: Vec<&str> = DEBIAN
-        .iter()
-        .filter(|(program, _)| which(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    let needs_venv = !succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
-    let packages: Vec<&str> = missing
-        .into_iter()
-        .chain(needs_venv.then_some("python3-venv"))
-        .collect();
+/// Installs what brokers of Kafka need.
+pub fn for_kafka() -> Result<()> {
+    debian(DEBIAN_KAFKA, None)
+}
+
+/// Installs the packages whose programs are missing, and `also`.
+fn debian(wanted: &[(&str, &'static str)], also: Option<&'static str>) -> Result<()> {
+    let missing = wanted.iter().filter(|(program, _)| which(program).is_none());
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).chain(also).collect();
     if packages.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Development commands: `cargo xtask help`.
 mod count;
 mod install;
+mod kafka;
 mod test;
 
 use std::process::Command;
@@ -12,14 +13,17 @@ const HELP: &str = "Development commands for Rechka.
     cargo xtask test       install what the tests need, then check, lint and test everything
     cargo xtask install    only install what the tests need (Debian and PyPI packages)
     cargo xtask manifests  render deploy/kubernetes/chart into the plain manifests beside it
+    cargo xtask kafka …    a cluster of three brokers on this machine: up, down, status, kill N, pause N, resume N, start N
     cargo xtask help       this text
 ";
 
 fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
         Some("test") => test::run(),
         Some("install") => install::everything().map(|_| ()),
         Some("manifests") => install::run(Command::new(install::python()?).arg("deploy/kubernetes/render.py")),
+        Some("kafka") => kafka::run(&arguments[1..]),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(())
