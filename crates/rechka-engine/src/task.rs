@@ -173,6 +173,7 @@ impl<P: Processor> Task<P> {
                     self.processor.caught_up();
                     return Ok(());
                 }
+                Event::Nothing => return Ok(()),
             }
             wait = Duration::ZERO;
         }

@@ -13,15 +13,18 @@
 //!    dense. The [`Ack`] MUST give the offset of the first record of each append.
 //! 6. An append of several parts MUST be written whole or not at all; a wrong part (an empty batch, an unknown partition, a
 //!    record without key for a compacted topic) refuses the whole.
-//! 7. What is acknowledged MUST be there after the log is opened again, and visible to every reader that asks from then on.
+//! 7. What is acknowledged MUST be there after the log is opened again, and visible to every reader of the same [`Log`] that
+//!    asks from then on; to those of other processes soon.
 //! 8. A reader MUST give every committed record from its offset on once and in order, beginning inside a batch if need be,
 //!    and MUST give nothing else. Waiting, it is woken by the commit.
-//! 9. [`Log::offsets`] MUST span what is there: from the earliest record to after the last acknowledged one.
+//! 9. [`Log::offsets`] MUST span what is there: from the earliest record to after the last acknowledged one. So a reader that
+//!    has come to the end that it was told has read everything, wherever the next record will be.
 //! 10. [`Log::offset_at`] MUST find the first record of a time or later, or the end.
 //!
 //! The past
 //! 11. [`Log::delete_before`] MUST delete no record from the offset on; a reader before the start MUST move on to it.
-//! 12. Retention by age and by size MUST delete what lies outside its bounds, oldest first, and nothing else.
+//! 12. Retention by age and by size MUST delete what lies outside its bounds, oldest first, and nothing else; it may wait until
+//!     all of a larger unit of records lies outside.
 //! 13. Compaction MUST keep the last record of every key, its offset and the order.
 //!
 //! Groups
@@ -34,12 +37,14 @@
 //! 18. A member that is dropped MUST leave its partitions to the others. What it did not commit is read again by them.
 //! 19. Groups MUST NOT see each other's offsets.
 //! 20. [`Member::seek`], [`Member::pause`] and [`Member::resume`] MUST act on the next poll. [`Event::CaughtUp`] MUST only be
-//!     told when the assigned partitions that are not paused are read to their end.
+//!     told when the assigned partitions that are not paused are read to their end, as far as the log has heard: what was
+//!     written just now elsewhere may be on its way. Before the group has assigned anything it MUST NOT be told.
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec};
 
-/// The offsets a partition holds: `start` is the earliest record kept, `end` the offset the next committed record gets.
+/// The offsets a partition holds: `start` is that of the earliest record kept, or before it; `end` is after the last one, and the
+/// next record gets it, or a larger one.
 pub type OffsetRange = Range<Offset>;
 
 /// Records for one partition.
@@ -122,8 +127,10 @@ pub enum Event {
     Revoked(Vec<Partition>),
     /// Records.
     Batch(Fetched),
-    /// Nothing came in time, and every assigned partition that is not paused is read to its end.
+    /// Nothing came in time, and every assigned partition that is not paused is read to its end, as far as the log has heard.
     CaughtUp,
+    /// Nothing came in time: the group has not assigned anything yet, or the log does not answer.
+    Nothing,
 }
 
 /// One epoch's result: committed whole or not at all.

@@ -181,7 +181,7 @@ impl Work {
                     self.finish(&mut session, |partition, _| partitions.contains(&partition))?
                 }
                 Event::CaughtUp if self.at_end.load(Ordering::Relaxed) => break,
-                Event::Assigned(_) | Event::CaughtUp => {}
+                Event::Assigned(_) | Event::CaughtUp | Event::Nothing => {}
             }
             self.finish(&mut session, |_, part| part.is_due(&self.limits))?;
         }

@@ -46,6 +46,10 @@ pub trait Subject {
     fn compacts_soon(&self) -> bool {
         true
     }
+    /// Whether retention deletes every batch that lies outside its bounds, or only larger units that lie outside as a whole.
+    fn deletes_batches(&self) -> bool {
+        true
+    }
     /// How long a promise of the contract may take: an assignment, the fencing of a member that does not poll, retention.
     fn patience(&self) -> Duration;
 }
@@ -133,15 +137,13 @@ fn append(log: &dyn Log, to: TopicPartition, batch: Batch) -> Offset {
 
 /// The values of a partition from an offset to the end, with their offsets.
 fn values(log: &dyn Log, partition: &TopicPartition, from: Offset) -> Vec<(Offset, Vec<u8>)> {
-    let end = log.offsets(partition).unwrap().end;
+    let held = log.offsets(partition).unwrap();
     let mut reader = log.read(vec![(partition.clone(), from)]).unwrap();
     let mut all = Vec::new();
-    let mut position = from;
-    while position < end {
-        // Holes at the end (control records, compaction) may leave nothing to read.
-        let Some(fetched) = reader.poll(Duration::from_millis(500)).unwrap() else {
-            break;
-        };
+    let mut position = from.max(held.start);
+    while position < held.end {
+        let fetched = reader.poll(Duration::from_secs(30)).unwrap();
+        let fetched = fetched.expect("a record before the end");
         position = fetched.next_offset();
         all.extend(numbered(&fetched));
     }
@@ -197,7 +199,7 @@ impl Believer {
             Event::Assigned(partitions) => self.owned.extend(partitions),
             Event::Revoked(partitions) => self.owned.retain(|p| !partitions.contains(p)),
             Event::Batch(fetched) => self.fetched.push(fetched.clone()),
-            Event::CaughtUp => {}
+            Event::CaughtUp | Event::Nothing => {}
         }
         self.owned.sort_unstable();
         event

@@ -75,9 +75,9 @@ pub fn retention_by_size_deletes_the_oldest(subject: &mut dyn Subject) {
     }
     eventually(subject, "retention by size", || {
         subject.clean();
-        let offsets = log.offsets(&partition).unwrap();
+        let start = log.offsets(&partition).unwrap().start;
         // Whole batches are deleted; some implementations round up to larger units.
-        offsets.start > 0 && (offsets.end - offsets.start) * 100_000 <= 3 * most
+        start > 0 && values(log, &partition, start).len() as u64 * 100_000 <= 3 * most
     });
     let left = values(log, &partition, 0);
     assert!(left.last().is_some_and(|(_, value)| *value == last));
@@ -103,10 +103,13 @@ pub fn retention_by_age_deletes_the_oldest(subject: &mut dyn Subject) {
         builder.push(None, age.to_string().as_bytes(), time, &[]).unwrap();
         append(log, partition.clone(), builder.finish());
     }
+    let mut left = Vec::new();
     eventually(subject, "retention by age", || {
         subject.clean();
-        super::texts(log, &partition) == ["60", "0"]
+        left = super::texts(log, &partition);
+        !left.contains(&"7200".to_owned()) && (!subject.deletes_batches() || left.len() <= 2)
     });
+    assert!(left.ends_with(&["60".to_owned(), "0".to_owned()]));
 }
 
 /// MUST 13.
