@@ -6,7 +6,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{count::Count, install};
+use crate::{
+    count::Count,
+    install,
+    kafka::{Cluster, Lifetime},
+};
 
 /// Installs, checks, lints, tests; prints `N passed, N failed` as the last line.
 pub fn run() -> Result<()> {
@@ -20,7 +24,7 @@ pub fn run() -> Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            "rechka-bench/engine",
+            "rechka-bench/engine,rechka-log/kafka",
             "--quiet",
             "--",
             "-D",
@@ -31,6 +35,7 @@ pub fn run() -> Result<()> {
         "Rust",
         cargo(&["test", "--workspace", "--no-fail-fast"]).env("RECHKA_TEST_REQUIRE_ALL", "1"),
     )?;
+    total += kafka()?;
     // The tests have built it; built alone it would have other features, and DataFusion would be compiled once more.
     let binary = std::path::absolute(install::target_directory().join("debug/rechka"))?;
     let mut pytest = Command::new(python);
@@ -46,6 +51,21 @@ pub fn run() -> Result<()> {
         bail!("no test ran");
     }
     Ok(())
+}
+
+/// The log on a real cluster, which lives as long as the tests that need it.
+fn kafka() -> Result<Count> {
+    println!("\n== starting Kafka");
+    let stale = Cluster::load()?;
+    stale.map_or(Ok(()), |cluster| cluster.down())?;
+    let cluster = Cluster::up(Lifetime::UntilExit)?;
+    let count = suite(
+        "Kafka",
+        cargo(&["test", "-p", "rechka-log", "--features", "kafka", "--test", "kafka"])
+            .env("RECHKA_KAFKA", cluster.bootstrap()),
+    );
+    cluster.down()?;
+    count
 }
 
 fn cargo(arguments: &[&str]) -> Command {

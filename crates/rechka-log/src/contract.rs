@@ -38,7 +38,7 @@
 //! 19. Groups MUST NOT see each other's offsets.
 //! 20. [`Member::seek`], [`Member::pause`] and [`Member::resume`] MUST act on the next poll. [`Event::CaughtUp`] MUST only be
 //!     told when the assigned partitions that are not paused are read to their end, as far as the log has heard: what was
-//!     written just now elsewhere may be on its way. Before the group has assigned anything it MUST NOT be told.
+//!     written just now elsewhere may be on its way.
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec};

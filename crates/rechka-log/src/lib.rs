@@ -6,17 +6,23 @@
 //! head of `contract.rs`; the feature `conformance` has a check for each.
 //!
 //! [`SqliteLog`] is the embedded implementation: a directory, no server. How it stores and what it keeps true stands at the
-//! head of `sqlite/mod.rs`.
+//! head of `sqlite/mod.rs`. `KafkaLog` (feature `kafka`) is the one for many machines: an Apache Kafka cluster, see
+//! `kafka/mod.rs`.
 mod batch;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod contract;
 mod error;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod signal;
 mod sqlite;
 mod topic;
 
 pub use batch::{Batch, BatchBuilder, Header, Headers, MAX_BATCH_BYTES, MAX_RECORD_BYTES, RecordRef};
 pub use contract::{Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader};
 pub use error::{CommitError, LogError, Result};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaLog, KafkaOptions};
 pub use sqlite::{Options, SqliteLog};
 pub use topic::{Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key};

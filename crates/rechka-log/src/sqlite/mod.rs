@@ -44,10 +44,11 @@ mod queue;
 mod reader;
 mod schema;
 mod shared;
-mod signal;
 mod store;
 mod topics;
 mod watch;
 mod writer;
+
+use crate::signal;
 
 pub use log::{Options, SqliteLog};

@@ -6,24 +6,24 @@ use std::{
 
 /// A flag that one thread waits for and others raise. Clear it, look for work, then wait: nothing raised in between is missed.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     raised: Mutex<bool>,
     condition: Condvar,
 }
 
 impl Signal {
     /// Wakes the waiting thread, or keeps the next wait from sleeping.
-    pub(super) fn raise(&self) {
+    pub(crate) fn raise(&self) {
         *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.condition.notify_all();
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
     /// Waits until the flag is raised or the deadline has come; false in the second case. No deadline: as long as it takes.
-    pub(super) fn wait(&self, deadline: Option<Instant>) -> bool {
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         while !*raised {
             let Some(deadline) = deadline else {

@@ -1,0 +1,451 @@
+//! A member of a consumer group.
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer};
+
+use super::{
+    client::{self, KafkaConsumer, Rebalance, accept, release},
+    error::failed,
+    reader::{serve, sleep},
+    shared::{Shared, next_offset},
+    stream::Stream,
+    transaction::{Failure, GroupOffsets},
+    transactor::Transactor,
+};
+use crate::{CommitError, Epoch, Event, LogError, Member, Membership, Offset, Partition, Result, TopicPartition};
+
+/// How long a commit of an old generation is tried again: the new one may be on its way to this member.
+const STALE: Duration = Duration::from_secs(3);
+/// The pause before a commit is tried again.
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// How long to try a seek of a partition that the client is still opening.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long the group waits for a sign of life, in the classic protocol, if the settings do not say so.
+const SESSION: Duration = Duration::from_secs(45);
+
+/// A [`Member`] of a group of Kafka.
+///
+/// What the group assigns is taken at the poll after the member was told, and what it revokes is let go at the poll after:
+/// so the member may seek before the first record comes, and commit before the partition goes to another.
+pub(super) struct KafkaMember {
+    /// Before the consumer, as their queues are the consumer's.
+    streams: Vec<Stream>,
+    /// The stream that was read last.
+    turn: usize,
+    consumer: Arc<KafkaConsumer>,
+    shared: Arc<Shared>,
+    membership: Membership,
+    transactor: Transactor,
+    /// The partitions that the member was told are its own, and was not told to be gone since before the last poll.
+    owned: BTreeSet<Partition>,
+    /// What the group has assigned, by topic.
+    held: HashSet<TopicPartition>,
+    /// What is to be taken at the next poll, and where it begins; no offset: at the earliest record.
+    opening: Option<HashMap<TopicPartition, Option<Offset>>>,
+    /// What is to be let go at the next poll.
+    leaving: Option<TopicPartitionList>,
+    paused: HashSet<TopicPartition>,
+    /// What is committed, as far as it is known.
+    committed: HashMap<TopicPartition, Offset>,
+    /// Whether the group has assigned anything yet, be it nothing.
+    settled: bool,
+    last_poll: Instant,
+}
+
+impl KafkaMember {
+    pub(super) fn join(shared: Arc<Shared>, membership: Membership) -> Result<Self> {
+        let mut partitions = None;
+        for topic in &membership.topics {
+            let number = shared.topics.partitions(shared.lookup(), topic)?;
+            let (first, expected) = *partitions.get_or_insert((topic, number));
+            if number != expected {
+                return Err(LogError::Invalid(format!(
+                    "a group shares out partitions by their number: {first:?} has {expected} and {topic:?} has {number}"
+                )));
+            }
+        }
+        if partitions.is_none() {
+            return Err(LogError::Invalid(format!(
+                "the group {:?} reads no topic: name at least one",
+                membership.group
+            )));
+        }
+        let session = shared.options.max_poll_interval().min(SESSION).as_millis().to_string();
+        // Both assignors called range give the same numbers of all topics to one member.
+        let mut settings = match shared.protocol() {
+            "consumer" => vec![("group.protocol", "consumer"), ("group.remote.assignor", "range")],
+            _ => vec![
+                ("partition.assignment.strategy", "range"),
+                ("session.timeout.ms", &session),
+            ],
+        };
+        settings.extend(shared.options.membership());
+        let consumer = Arc::new(client::consumer(&shared.options, &membership.group, &settings)?);
+        let topics: Vec<&str> = membership.topics.iter().map(|topic| &**topic).collect();
+        let subscribed = consumer.subscribe(&topics);
+        subscribed.map_err(|error| failed(&format!("joining the group {:?}", membership.group), error))?;
+        Ok(Self {
+            streams: Vec::new(),
+            turn: 0,
+            consumer,
+            transactor: Transactor::new(Arc::clone(&shared), &membership.group),
+            shared,
+            membership,
+            owned: BTreeSet::new(),
+            held: HashSet::new(),
+            opening: None,
+            leaving: None,
+            paused: HashSet::new(),
+            committed: HashMap::new(),
+            settled: false,
+            last_poll: Instant::now(),
+        })
+    }
+
+    /// What the group has to say.
+    fn rebalance(&mut self) -> Result<Option<Event>> {
+        while let Some(rebalance) = self.consumer.context().next_rebalance() {
+            match rebalance {
+                Rebalance::Assign(partitions) => {
+                    self.settled = true;
+                    let assigned = self.assigned(partitions)?;
+                    if !assigned.is_empty() {
+                        return Ok(Some(Event::Assigned(assigned)));
+                    }
+                    self.open()?;
+                }
+                Rebalance::Revoke(partitions) => {
+                    let numbers: BTreeSet<Partition> = names(&partitions).map(|name| name.partition).collect();
+                    let told: Vec<Partition> = self.owned.intersection(&numbers).copied().collect();
+                    self.leaving = Some(partitions);
+                    if !told.is_empty() {
+                        return Ok(Some(Event::Revoked(told)));
+                    }
+                    self.leave()?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes what the group assigned; returns the numbers of which it now holds all topics.
+    fn assigned(&mut self, partitions: TopicPartitionList) -> Result<Vec<Partition>> {
+        let opening = self.opening.get_or_insert_default();
+        if partitions.count() > 0 {
+            let patience = self.shared.options.patience();
+            let committed = self.consumer.committed_offsets(partitions.clone(), patience);
+            let committed = committed.map_err(|error| failed("asking where to begin", error))?;
+            for partition in committed.elements() {
+                let name = TopicPartition::new(partition.topic(), partition.partition().unsigned_abs());
+                let offset = next_offset(partition.offset());
+                self.committed.extend(offset.map(|offset| (name.clone(), offset)));
+                opening.insert(name.clone(), offset);
+                self.held.insert(name);
+            }
+        }
+        let numbers: BTreeSet<Partition> = names(&partitions).map(|name| name.partition).collect();
+        let whole = |number: &Partition| {
+            let mut topics = self.membership.topics.iter();
+            topics.all(|topic| self.held.contains(&TopicPartition::new(Arc::clone(topic), *number)))
+        };
+        let whole: Vec<Partition> = numbers
+            .difference(&self.owned)
+            .copied()
+            .filter(|number| whole(number))
+            .collect();
+        self.owned.extend(&whole);
+        Ok(whole)
+    }
+
+    /// Takes what was assigned.
+    fn open(&mut self) -> Result<()> {
+        let Some(opening) = &self.opening else {
+            return Ok(());
+        };
+        let mut partitions = TopicPartitionList::new();
+        let mut streams = Vec::new();
+        for (name, offset) in opening {
+            let begin = match offset {
+                Some(offset) => KafkaOffset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX)),
+                None => KafkaOffset::Beginning,
+            };
+            let added = partitions.add_partition_offset(&name.topic, name.partition as i32, begin);
+            added.map_err(|error| failed("taking partitions", error))?;
+            streams.push(Stream::open(&self.consumer, name.clone(), offset.unwrap_or(0))?);
+        }
+        accept(&self.consumer, &partitions)?;
+        self.streams.extend(streams);
+        self.opening = None;
+        Ok(())
+    }
+
+    /// Lets go of what was revoked.
+    fn leave(&mut self) -> Result<()> {
+        let Some(partitions) = self.leaving.take() else {
+            return Ok(());
+        };
+        let gone: HashSet<TopicPartition> = names(&partitions).collect();
+        self.streams.retain(|stream| !gone.contains(stream.name()));
+        self.paused.retain(|name| !gone.contains(name));
+        self.committed.retain(|name, _| !gone.contains(name));
+        self.held.retain(|name| !gone.contains(name));
+        self.owned
+            .retain(|number| gone.iter().all(|name| name.partition != *number));
+        if let Some(opening) = &mut self.opening {
+            opening.retain(|name, _| !gone.contains(name));
+        }
+        self.turn = 0;
+        release(&self.consumer, &partitions)
+    }
+
+    /// Whether the group may have given up on this member since its last poll.
+    fn is_lost(&self) -> bool {
+        self.consumer.assignment_lost() || self.last_poll.elapsed() >= self.shared.options.max_poll_interval()
+    }
+
+    /// Refuses an epoch that is about partitions of others.
+    fn fence(&self, epoch: &Epoch) -> std::result::Result<(), CommitError> {
+        let mut named = epoch.offsets.iter().map(|(name, _)| name.partition);
+        if let Some(foreign) = named.clone().find(|number| !self.owned.contains(number)) {
+            return Err(CommitError::Fenced(foreign));
+        }
+        if self.is_lost() {
+            return Err(CommitError::Fenced(self.some_partition(named.next())));
+        }
+        Ok(())
+    }
+
+    fn some_partition(&self, named: Option<Partition>) -> Partition {
+        named.or_else(|| self.owned.first().copied()).unwrap_or_default()
+    }
+
+    /// The offsets of an epoch. The group fences by offsets; so an epoch that names none commits one again that is committed.
+    fn offsets(&self, epoch: &Epoch) -> std::result::Result<Option<TopicPartitionList>, CommitError> {
+        let mut named = epoch.offsets.clone();
+        if named.is_empty()
+            && let Some(number) = self.owned.first()
+            && let Some(topic) = self.membership.topics.first()
+        {
+            let name = TopicPartition::new(Arc::clone(topic), *number);
+            let offset = match self.committed.get(&name) {
+                Some(offset) => *offset,
+                None => self.shared.offsets(&name)?.start,
+            };
+            named.push((name, offset));
+        }
+        let mut offsets = TopicPartitionList::new();
+        for (name, offset) in &named {
+            let offset =
+                i64::try_from(*offset).map_err(|_| LogError::Invalid(format!("there is no offset {offset}")))?;
+            let added = offsets.add_partition_offset(&name.topic, name.partition as i32, KafkaOffset::Offset(offset));
+            added.map_err(|error| failed("committing", error))?;
+        }
+        Ok(Some(offsets).filter(|offsets| offsets.count() > 0))
+    }
+
+    /// Refuses an epoch that no member of the group could commit.
+    fn check(&self, epoch: &Epoch) -> Result<()> {
+        for (name, _) in &epoch.offsets {
+            if !self.membership.topics.contains(&name.topic) {
+                return Err(LogError::Invalid(format!(
+                    "the group {:?} does not read the topic {:?}",
+                    self.membership.group, name.topic
+                )));
+            }
+            self.shared.topics.check(self.shared.lookup(), name)?;
+        }
+        self.shared.check(&epoch.appends)
+    }
+
+    fn try_commit(&mut self, epoch: &Epoch, offsets: Option<&TopicPartitionList>) -> std::result::Result<(), Failure> {
+        let offsets = match offsets {
+            None => None,
+            Some(offsets) => {
+                // Fresh for every attempt: the generation grows.
+                let Some(group) = self.consumer.group_metadata() else {
+                    return Err(Failure::Fenced { stale: true });
+                };
+                Some(GroupOffsets { offsets, group })
+            }
+        };
+        let (consumer, deadline) = (&self.consumer, self.last_poll + self.shared.options.max_poll_interval());
+        let may_commit = || !consumer.assignment_lost() && Instant::now() < deadline;
+        let appends: Vec<_> = epoch.appends.iter().collect();
+        self.transactor.attempt(&appends, offsets, may_commit).map(|_| ())
+    }
+
+    fn stream(&mut self, name: &TopicPartition) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.name() == name)
+    }
+
+    fn require(&self, name: &TopicPartition) -> Result<()> {
+        if self.held.contains(name) {
+            return Ok(());
+        }
+        let why = format!("{name} is not assigned to this member of the group");
+        Err(LogError::Invalid(why))
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, wait: Duration) -> Result<Event> {
+        let deadline = Instant::now().checked_add(wait);
+        self.leave()?;
+        self.open()?;
+        let signal = Arc::clone(&self.consumer.context().signal);
+        loop {
+            signal.clear();
+            serve(&self.consumer)?;
+            self.last_poll = Instant::now();
+            if let Some(event) = self.rebalance()? {
+                return Ok(event);
+            }
+            for _ in 0..self.streams.len() {
+                self.turn = (self.turn + 1) % self.streams.len();
+                let stream = &mut self.streams[self.turn];
+                if self.paused.contains(stream.name()) {
+                    continue;
+                }
+                if let Some(fetched) = stream.next()? {
+                    return Ok(Event::Batch(fetched));
+                }
+            }
+            if !sleep(&signal, deadline) {
+                let mut read = self
+                    .streams
+                    .iter()
+                    .filter(|stream| !self.paused.contains(stream.name()));
+                return Ok(match self.settled && read.all(Stream::at_end) {
+                    true => Event::CaughtUp,
+                    false => Event::Nothing,
+                });
+            }
+        }
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> std::result::Result<(), CommitError> {
+        self.check(&epoch)?;
+        self.fence(&epoch)?;
+        if epoch.offsets.is_empty() && epoch.appends.is_empty() {
+            return Ok(());
+        }
+        let offsets = self.offsets(&epoch)?;
+        let begun = Instant::now();
+        let failure = loop {
+            let patience = match self.try_commit(&epoch, offsets.as_ref()) {
+                Ok(()) => {
+                    self.committed.extend(epoch.offsets);
+                    return Ok(());
+                }
+                Err(Failure::Refused(error)) => break error.into(),
+                Err(Failure::Fenced { stale }) => {
+                    let named = epoch.offsets.first().map(|(name, _)| name.partition);
+                    let fenced = CommitError::Fenced(self.some_partition(named));
+                    (if stale { STALE } else { Duration::ZERO }, fenced)
+                }
+                Err(Failure::Aborted(error) | Failure::Broken(error) | Failure::Unknown(error)) => {
+                    tracing::warn!(%error, "committing to Kafka; trying again");
+                    (self.shared.options.patience(), error.into())
+                }
+            };
+            let (patience, failure) = patience;
+            if begun.elapsed() >= patience {
+                break failure;
+            }
+            thread::sleep(BACK_OFF);
+            if let Err(fenced) = self.fence(&epoch) {
+                break fenced;
+            }
+        };
+        self.transactor.give_up();
+        Err(failure)
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        self.require(partition)?;
+        if let Some(opening) = self.opening.as_mut().and_then(|opening| opening.get_mut(partition)) {
+            *opening = Some(offset);
+            return Ok(());
+        }
+        let begun = Instant::now();
+        loop {
+            let mut to = TopicPartitionList::new();
+            let raw = KafkaOffset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+            let added = to.add_partition_offset(&partition.topic, partition.partition as i32, raw);
+            added.map_err(|error| failed("seeking", error))?;
+            let sought = self.consumer.seek_partitions(to, self.shared.options.patience());
+            let sought = sought.and_then(|sought| sought.elements().iter().try_for_each(|partition| partition.error()));
+            match sought {
+                Ok(()) => break,
+                Err(_) if begun.elapsed() < OPENING => thread::sleep(Duration::from_millis(5)),
+                Err(error) => return Err(failed(&format!("seeking in {partition}"), error)),
+            }
+        }
+        if let Some(stream) = self.stream(partition) {
+            stream.seek(offset);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        // The client reads on until its queue is full; nothing that it has read is thrown away.
+        for partition in partitions {
+            self.require(partition)?;
+            self.paused.insert(partition.clone());
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        for partition in partitions {
+            self.require(partition)?;
+            self.paused.remove(partition);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KafkaMember {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut formatter = formatter.debug_struct("KafkaMember");
+        formatter
+            .field("membership", &self.membership)
+            .field("owned", &self.owned);
+        formatter.finish_non_exhaustive()
+    }
+}
+
+impl Drop for KafkaMember {
+    fn drop(&mut self) {
+        self.streams.clear();
+        // The client waits for what it asked to be answered before it leaves the group.
+        let listener = self.consumer.context();
+        listener.close();
+        if let Some(partitions) = self.leaving.take() {
+            let _ = release(&self.consumer, &partitions);
+        }
+        if self.opening.take().is_some() {
+            let _ = accept(&self.consumer, &TopicPartitionList::new());
+        }
+        while let Some(rebalance) = listener.next_rebalance() {
+            let _ = match rebalance {
+                Rebalance::Assign(_) => accept(&self.consumer, &TopicPartitionList::new()),
+                Rebalance::Revoke(partitions) => release(&self.consumer, &partitions),
+            };
+        }
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = TopicPartition> {
+    let elements = partitions.elements();
+    let names = elements
+        .iter()
+        .map(|element| TopicPartition::new(element.topic(), element.partition().unsigned_abs()));
+    names.collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,30 @@
+//! The log on Apache Kafka.
+//!
+//! ```text
+//! append ─▶ queue (bounded) ─▶ one thread ─▶ a transaction ─▶ acks
+//! member ─ poll ◀─ a queue for each partition ◀─ consumer ◀─ group (KIP-848, or classic)
+//!        └ commit ─▶ a transaction { appends, the group's offsets } ─▶ fenced by the group's generation
+//! reader ─ poll ◀─ a queue for each partition ◀─ consumer with an assignment of its own
+//! ```
+//!
+//! All records are written in transactions and read committed. A record is Kafka's record (`records.rs`), so that other programs
+//! write and read the same topics. Offsets have holes, where control records lie; where a partition ends is looked up
+//! (`ends.rs`). Requests of the client block: no thread of an async runtime may make them.
+mod appender;
+mod block;
+mod client;
+mod ends;
+mod error;
+mod log;
+mod member;
+mod options;
+mod reader;
+mod records;
+mod shared;
+mod stream;
+mod topics;
+mod transaction;
+mod transactor;
+
+pub use log::KafkaLog;
+pub use options::KafkaOptions;

@@ -1,0 +1,324 @@
+//! What the log, its writer, its readers and its members share.
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer};
+
+use super::{
+    client::{self, KafkaConsumer},
+    ends::{End, Ends},
+    error::{failed, failed_at},
+    options::KafkaOptions,
+    reader::{Idle, KafkaReader, Next},
+    topics::Topics,
+    transaction::Part,
+};
+use crate::{Append, LogError, Offset, OffsetRange, Result, TopicPartition};
+
+/// The group of the consumer that looks things up, and which nobody joins.
+const LOOKUP: &str = "rechka-lookup";
+/// Consumers kept to ask for the offsets of groups.
+const MOST_GROUPS: usize = 16;
+/// The first step back in search of the last record; each further one is larger.
+const FIRST_STEP: Offset = 16;
+const STEP_FACTOR: Offset = 8;
+/// Which group protocols a broker offers.
+const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
+
+/// The state of an open log.
+pub(super) struct Shared {
+    pub options: KafkaOptions,
+    pub topics: Topics,
+    pub ends: Ends,
+    lookup: KafkaConsumer,
+    idle: Arc<Idle>,
+    groups: Mutex<HashMap<Arc<str>, Arc<KafkaConsumer>>>,
+    /// Tells this process from others.
+    instance: u64,
+    protocol: OnceLock<&'static str>,
+}
+
+impl Shared {
+    /// Connects. Fails if no broker answers in time.
+    pub(super) fn open(options: KafkaOptions) -> Result<Self> {
+        let lookup = client::consumer(&options, LOOKUP, &[])?;
+        if let Err(error) = lookup.fetch_metadata(None, options.patience()) {
+            while lookup.poll(Duration::ZERO).is_some() {}
+            let why = lookup.context().trouble().unwrap_or_else(|| error.to_string());
+            return Err(LogError::Storage(format!(
+                "no broker of Kafka answers at {} within {} s: {why}",
+                options.bootstrap(),
+                options.patience().as_secs_f32()
+            )));
+        }
+        Ok(Self {
+            topics: Topics::new(&options)?,
+            options,
+            ends: Ends::default(),
+            lookup,
+            idle: Arc::default(),
+            groups: Mutex::default(),
+            instance: RandomState::new().hash_one(std::process::id()),
+            protocol: OnceLock::new(),
+        })
+    }
+
+    /// The consumer that looks things up.
+    pub(super) fn lookup(&self) -> &KafkaConsumer {
+        // So that what it hears, such as a token that has to be renewed, is not left lying.
+        let _ = self.lookup.poll(Duration::ZERO);
+        &self.lookup
+    }
+
+    /// An id that no other producer has.
+    pub(super) fn transactional_id(&self, what: &str) -> String {
+        let number = RandomState::new().hash_one(self.instance);
+        format!("rechka-{what}-{:016x}{number:016x}", self.instance)
+    }
+
+    /// The protocol of groups: that of KIP-848 where the brokers offer it.
+    pub(super) fn protocol(&self) -> &str {
+        if let Some(set) = self.options.setting("group.protocol") {
+            return set;
+        }
+        self.protocol.get_or_init(|| {
+            let metadata = self.lookup().fetch_metadata(None, self.options.patience());
+            let broker = metadata
+                .ok()
+                .and_then(|metadata| metadata.brokers().first().map(|broker| broker.id()));
+            let offered = broker.and_then(|broker| self.topics.broker_setting(broker, PROTOCOLS));
+            let consumer = |protocols: String| protocols.split(',').any(|protocol| protocol.trim() == "consumer");
+            if offered.is_some_and(consumer) {
+                "consumer"
+            } else {
+                "classic"
+            }
+        })
+    }
+
+    /// Refuses appends that can't be written.
+    pub(super) fn check(&self, appends: &[Append]) -> Result<()> {
+        for append in appends {
+            self.topics.check(self.lookup(), &append.to)?;
+            if append.batch.is_empty() {
+                let why = format!("the batch for {} has no records", append.to);
+                return Err(LogError::Invalid(why));
+            }
+            if self.topics.is_compacted(&append.to.topic) && append.batch.iter().any(|record| record.key.is_none()) {
+                let why = format!("{} is compacted: every record needs a key", append.to);
+                return Err(LogError::Invalid(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// The appends with what sending them takes to know.
+    pub(super) fn parts<'a>(&self, appends: &[&'a Append]) -> Vec<Part<'a>> {
+        let part = |append: &&'a Append| Part {
+            append,
+            compacted: self.topics.is_compacted(&append.to.topic),
+        };
+        appends.iter().map(part).collect()
+    }
+
+    pub(super) fn read(&self, from: Vec<(TopicPartition, Offset)>) -> Result<KafkaReader> {
+        KafkaReader::open(&self.options, &self.idle, from)
+    }
+
+    /// The offsets a partition holds, to after its last committed record.
+    pub(super) fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange> {
+        self.topics.check(self.lookup(), partition)?;
+        let deadline = Instant::now() + self.options.patience();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let known = self.ends.get(partition);
+            let (start, stable) = self.watermarks(partition)?;
+            // The client is told of a commit before the readers see it.
+            if stable < known.records && Instant::now() < deadline {
+                thread::sleep(pause);
+                pause = (2 * pause).min(Duration::from_millis(50));
+                continue;
+            }
+            if stable < known.records {
+                // Somebody has deleted the topic and made it again.
+                self.ends.forget(&partition.topic);
+            }
+            let end = match self.ends.get(partition).at(stable) {
+                Some(end) => end,
+                None => self.search_end(partition, start, stable)?,
+            };
+            return Ok(start..end.max(start));
+        }
+    }
+
+    /// The start of a partition, and its last stable offset: no open transaction begins before it.
+    fn watermarks(&self, partition: &TopicPartition) -> Result<(Offset, Offset)> {
+        let watermarks =
+            self.lookup()
+                .fetch_watermarks(&partition.topic, partition.partition as i32, self.options.patience());
+        let (start, stable) =
+            watermarks.map_err(|error| self.failed_at(partition, "asking for the offsets of", error))?;
+        Ok((start.unsigned_abs(), stable.unsigned_abs()))
+    }
+
+    /// Looks for the last record before `stable`.
+    fn search_end(&self, partition: &TopicPartition, start: Offset, stable: Offset) -> Result<Offset> {
+        // Before what is known nothing need be looked at.
+        let floor = self.ends.get(partition).records.clamp(start, stable);
+        let mut step = FIRST_STEP;
+        let records = loop {
+            let from = stable.saturating_sub(step).max(floor);
+            let mut reader = self.read(vec![(partition.clone(), from)])?;
+            let mut last = None;
+            loop {
+                match reader.next(self.options.patience(), true)? {
+                    Next::Fetched(fetched) => last = Some(fetched.next_offset()),
+                    Next::End => break,
+                    Next::Nothing => {
+                        return Err(LogError::Storage(format!(
+                            "Kafka: the end of {partition} was not to be read within {} s",
+                            self.options.patience().as_secs()
+                        )));
+                    }
+                }
+                if last.is_some_and(|last| last >= stable) {
+                    break;
+                }
+            }
+            match last {
+                Some(last) => break last,
+                None if from == floor => break floor,
+                None => step = step.saturating_mul(STEP_FACTOR),
+            }
+        };
+        let end = End {
+            records,
+            searched: stable,
+        };
+        self.ends.found(partition, end);
+        Ok(records)
+    }
+
+    /// The first record of a time or later, or the end.
+    ///
+    /// The brokers' index of times also holds the control records, with the time of the commit. So its answer is where the
+    /// search begins.
+    pub(super) fn offset_at(&self, partition: &TopicPartition, timestamp: i64) -> Result<Offset> {
+        let offsets = self.offsets(partition)?;
+        let from = if timestamp <= super::records::EARLIEST {
+            offsets.start
+        } else {
+            let mut times = TopicPartitionList::new();
+            let added = times.add_partition_offset(
+                &partition.topic,
+                partition.partition as i32,
+                KafkaOffset::Offset(timestamp),
+            );
+            added.map_err(|error| failed("searching by time", error))?;
+            let found = self.lookup().offsets_for_times(times, self.options.patience());
+            let found = found.map_err(|error| self.failed_at(partition, "searching by time in", error))?;
+            match found.elements().first().map(|found| found.offset()) {
+                Some(KafkaOffset::Offset(offset)) => offset.unsigned_abs().max(offsets.start),
+                _ => return Ok(offsets.end),
+            }
+        };
+        let mut reader = self.read(vec![(partition.clone(), from)])?;
+        loop {
+            let Next::Fetched(fetched) = reader.next(self.options.patience(), true)? else {
+                return Ok(offsets.end);
+            };
+            let mut numbered = (fetched.base_offset..).zip(fetched.batch.iter());
+            if let Some((offset, _)) = numbered.find(|(_, record)| record.timestamp >= timestamp) {
+                return Ok(offset);
+            }
+            if fetched.next_offset() >= offsets.end {
+                return Ok(offsets.end);
+            }
+        }
+    }
+
+    /// Whether a committed record lies at this offset.
+    pub(super) fn holds(&self, partition: &TopicPartition, offset: Offset) -> Result<bool> {
+        let mut reader = self.read(vec![(partition.clone(), offset)])?;
+        match reader.next(self.options.patience(), true)? {
+            Next::Fetched(fetched) => Ok(fetched.base_offset == offset),
+            Next::End => Ok(false),
+            Next::Nothing => Err(LogError::Storage(format!(
+                "Kafka: {partition} was not to be read within {} s",
+                self.options.patience().as_secs()
+            ))),
+        }
+    }
+
+    /// The next offset that a group has committed.
+    pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>> {
+        self.topics.check(self.lookup(), partition)?;
+        let consumer = self.group(group)?;
+        let _ = consumer.poll(Duration::ZERO);
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition(&partition.topic, partition.partition as i32);
+        let committed = consumer.committed_offsets(offsets, self.options.patience());
+        let committed =
+            committed.map_err(|error| self.failed_at(partition, "asking for the committed offset of", error))?;
+        Ok(committed
+            .elements()
+            .first()
+            .and_then(|element| next_offset(element.offset())))
+    }
+
+    /// A consumer that can ask for a group's offsets, and is no member of it.
+    fn group(&self, group: &str) -> Result<Arc<KafkaConsumer>> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(consumer) = groups.get(group) {
+            return Ok(Arc::clone(consumer));
+        }
+        if groups.len() >= MOST_GROUPS {
+            groups.clear();
+        }
+        let consumer = Arc::new(client::consumer(&self.options, group, &[])?);
+        groups.insert(group.into(), Arc::clone(&consumer));
+        Ok(consumer)
+    }
+
+    pub(super) fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        let held = self.offsets(partition)?;
+        let offset = offset.min(held.end);
+        if offset <= held.start {
+            return Ok(());
+        }
+        let mut offsets = TopicPartitionList::new();
+        let offset = KafkaOffset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+        let added = offsets.add_partition_offset(&partition.topic, partition.partition as i32, offset);
+        added.map_err(|error| failed("deleting records", error))?;
+        self.topics.delete_before(&offsets)
+    }
+
+    pub(super) fn delete_topic(&self, topic: &str) -> Result<()> {
+        self.topics.delete(self.lookup(), topic)?;
+        self.ends.forget(topic);
+        Ok(())
+    }
+
+    /// The error; what was known of the topic is forgotten if it is gone.
+    fn failed_at(&self, partition: &TopicPartition, what: &str, error: rdkafka::error::KafkaError) -> LogError {
+        let error = failed_at(partition, what, error);
+        if matches!(error, LogError::UnknownTopic(_) | LogError::UnknownPartition { .. }) {
+            self.topics.forget(&partition.topic);
+            self.ends.forget(&partition.topic);
+        }
+        error
+    }
+}
+
+/// A committed offset, if there is one.
+pub(super) fn next_offset(committed: KafkaOffset) -> Option<Offset> {
+    match committed {
+        KafkaOffset::Offset(offset) => u64::try_from(offset).ok(),
+        _ => None,
+    }
+}

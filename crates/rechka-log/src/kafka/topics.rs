@@ -1,0 +1,437 @@
+//! Topics: how they are declared in Kafka, and which there are.
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    consumer::Consumer,
+    types::RDKafkaErrorCode,
+};
+
+use super::{block::block_on, client::KafkaConsumer, error::failed, options::KafkaOptions};
+use crate::{Cleanup, LogError, MAX_RECORD_BYTES, Partition, Result, Retention, TopicPartition, TopicSpec};
+
+/// Replicas of a topic, where there are as many brokers.
+const REPLICAS: u16 = 3;
+/// The most that a stored record may take besides its key, value and headers.
+const OVERHEAD: usize = 64 << 10;
+/// Kafka deletes whole segments: so many of them make up what is to be kept.
+const SEGMENTS: u64 = 8;
+/// Kafka's bounds of `segment.bytes`.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+/// Bounds of `segment.ms`: not a file for every few records, and Kafka's default.
+const SEGMENT_AGE: std::ops::RangeInclusive<u64> = 10_000..=7 * 24 * 3_600_000;
+/// Segments of compacted topics: the one that is written to is not compacted.
+const COMPACTED_SEGMENT_BYTES: &str = "67108864";
+/// The pause before it is looked again whether a change has reached the brokers.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is known of a topic.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    partitions: Partition,
+    compacted: bool,
+}
+
+/// A topic as it is.
+struct Found {
+    spec: TopicSpec,
+    /// Of the partition that has the fewest.
+    replicas: usize,
+}
+
+/// The topics of the cluster.
+pub(super) struct Topics {
+    admin: AdminClient<DefaultClientContext>,
+    patience: Duration,
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl Topics {
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self> {
+        let admin = options.client()?.create();
+        Ok(Self {
+            admin: admin.map_err(|error| failed("starting an administrative client", error))?,
+            patience: options.patience(),
+            known: Mutex::default(),
+        })
+    }
+
+    fn request(&self) -> AdminOptions {
+        let options = AdminOptions::new().request_timeout(Some(self.patience));
+        options.operation_timeout(Some(self.patience))
+    }
+
+    /// Creates a topic, and returns when every broker that is asked knows it.
+    pub(super) fn create(&self, lookup: &KafkaConsumer, options: &KafkaOptions, spec: &TopicSpec) -> Result<()> {
+        check(spec)?;
+        let wanted = options.replication_factor()?;
+        if let Some(existing) = self.find(lookup, &spec.name)? {
+            return same(&existing, spec, wanted);
+        }
+        let metadata = lookup.fetch_metadata(None, self.patience);
+        let brokers = metadata
+            .map_err(|error| failed("asking for the brokers", error))?
+            .brokers()
+            .len();
+        let replicas = wanted.unwrap_or(REPLICAS.min(brokers as u16));
+        let mut settings = settings(spec);
+        if replicas >= REPLICAS {
+            settings.push(("min.insync.replicas", "2".to_owned()));
+        }
+        settings.retain(|(name, _)| options.topic_settings().all(|(set, _)| set != *name));
+        let mut topic = NewTopic::new(
+            &spec.name,
+            spec.partitions as i32,
+            TopicReplication::Fixed(i32::from(replicas)),
+        );
+        let own = settings.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in own.chain(options.topic_settings()) {
+            topic = topic.set(name, value);
+        }
+        let what = format!("creating the topic {:?}", &*spec.name);
+        let results = block_on(self.admin.create_topics([&topic], &self.request()));
+        match results.map_err(|error| failed(&what, error))?.pop() {
+            None | Some(Ok(_)) => {}
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+                // Somebody was faster.
+                return match self.wait_for(lookup, &spec.name, |found| found.is_some())? {
+                    Some(existing) => same(&existing, spec, wanted),
+                    None => Ok(()),
+                };
+            }
+            Some(Err((
+                _,
+                code @ (RDKafkaErrorCode::InvalidReplicationFactor
+                | RDKafkaErrorCode::InvalidConfig
+                | RDKafkaErrorCode::PolicyViolation
+                | RDKafkaErrorCode::InvalidPartitions),
+            ))) => {
+                return Err(LogError::Invalid(format!(
+                    "Kafka: {what} with {replicas} replicas: {code}"
+                )));
+            }
+            Some(Err((_, code))) => return Err(LogError::Storage(format!("Kafka: {what}: {code}"))),
+        }
+        self.wait_for(lookup, &spec.name, |found| found.is_some())?;
+        Ok(())
+    }
+
+    /// Deletes a topic, and returns when it is gone.
+    pub(super) fn delete(&self, lookup: &KafkaConsumer, name: &str) -> Result<()> {
+        self.find(lookup, name)?
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
+        self.forget(name);
+        let what = format!("deleting the topic {name:?}");
+        let results = block_on(self.admin.delete_topics(&[name], &self.request()));
+        if let Some(Err((_, code))) = results.map_err(|error| failed(&what, error))?.pop() {
+            return Err(LogError::Storage(format!("Kafka: {what}: {code}")));
+        }
+        self.wait_for(lookup, name, |found| found.is_none())?;
+        self.forget(name);
+        Ok(())
+    }
+
+    /// Looks at a topic until it is as it should be.
+    fn wait_for(
+        &self,
+        lookup: &KafkaConsumer,
+        name: &str,
+        done: impl Fn(&Option<Found>) -> bool,
+    ) -> Result<Option<Found>> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let found = self.find(lookup, name)?;
+            if done(&found) {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                return Err(LogError::Storage(format!(
+                    "Kafka: a change of the topic {name:?} did not reach all brokers in {} s",
+                    self.patience.as_secs()
+                )));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// All topics but Kafka's own, by name.
+    pub(super) fn all(&self, lookup: &KafkaConsumer) -> Result<Vec<TopicSpec>> {
+        let metadata = lookup.fetch_metadata(None, self.patience);
+        let metadata = metadata.map_err(|error| failed("asking for the topics", error))?;
+        let named = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        let own = named.filter(|topic| !topic.name().starts_with("__"));
+        let mut partitions: Vec<(&str, Partition)> = own
+            .map(|topic| (topic.name(), topic.partitions().len() as Partition))
+            .collect();
+        partitions.sort_unstable();
+        self.describe(&partitions)
+    }
+
+    /// One topic, if it exists and all its partitions are ready.
+    fn find(&self, lookup: &KafkaConsumer, name: &str) -> Result<Option<Found>> {
+        let metadata = lookup.fetch_metadata(Some(name), self.patience);
+        let metadata = metadata.map_err(|error| failed(&format!("asking for the topic {name:?}"), error))?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+        let Some(topic) = topic.filter(|topic| topic.error().is_none() && !topic.partitions().is_empty()) else {
+            return Ok(None);
+        };
+        if topic.partitions().iter().any(|partition| partition.leader() < 0) {
+            return Ok(None);
+        }
+        let replicas = topic
+            .partitions()
+            .iter()
+            .map(|partition| partition.replicas().len())
+            .min();
+        let spec = self.describe(&[(name, topic.partitions().len() as Partition)])?.pop();
+        Ok(spec.map(|spec| Found {
+            spec,
+            replicas: replicas.unwrap_or_default(),
+        }))
+    }
+
+    /// The declarations of topics that exist.
+    fn describe(&self, topics: &[(&str, Partition)]) -> Result<Vec<TopicSpec>> {
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = topics.iter().map(|(name, _)| ResourceSpecifier::Topic(name));
+        let described = block_on(
+            self.admin
+                .describe_configs(names.collect::<Vec<_>>().iter(), &self.request()),
+        );
+        let described = described.map_err(|error| failed("asking for the settings of topics", error))?;
+        let mut specs = Vec::new();
+        for ((name, partitions), settings) in topics.iter().zip(described) {
+            match settings {
+                Ok(settings) => specs.push(spec(name, *partitions, &settings)),
+                // Deleted meanwhile.
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
+                Err(code) => {
+                    let what = format!("Kafka: asking for the settings of the topic {name:?}: {code}");
+                    return Err(LogError::Storage(what));
+                }
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for spec in &specs {
+            let topic = Known {
+                partitions: spec.partitions,
+                compacted: spec.cleanup == Cleanup::Compact,
+            };
+            known.insert(spec.name.to_string(), topic);
+        }
+        Ok(specs)
+    }
+
+    fn get(&self, name: &str) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).copied()
+    }
+
+    /// What was known of a topic is so no longer.
+    pub(super) fn forget(&self, name: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(name);
+    }
+
+    /// Number of partitions of a topic, which must exist.
+    pub(super) fn partitions(&self, lookup: &KafkaConsumer, name: &str) -> Result<Partition> {
+        if let Some(known) = self.get(name) {
+            return Ok(known.partitions);
+        }
+        let found = self
+            .find(lookup, name)?
+            .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
+        Ok(found.spec.partitions)
+    }
+
+    /// Fails if the partition does not exist.
+    pub(super) fn check(&self, lookup: &KafkaConsumer, name: &TopicPartition) -> Result<()> {
+        if name.partition < self.partitions(lookup, &name.topic)? {
+            return Ok(());
+        }
+        Err(LogError::UnknownPartition {
+            topic: name.topic.to_string(),
+            partition: name.partition,
+        })
+    }
+
+    /// Whether a topic that was checked is compacted.
+    pub(super) fn is_compacted(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|known| known.compacted)
+    }
+
+    /// Deletes the records of a partition before an offset.
+    pub(super) fn delete_before(&self, offsets: &rdkafka::TopicPartitionList) -> Result<()> {
+        let deleted = block_on(self.admin.delete_records(offsets, &self.request()));
+        let deleted = deleted.map_err(|error| failed("deleting records", error))?;
+        for partition in deleted.elements() {
+            partition.error().map_err(|error| failed("deleting records", error))?;
+        }
+        Ok(())
+    }
+
+    /// A setting of some broker.
+    pub(super) fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
+        let broker = [ResourceSpecifier::Broker(broker)];
+        let settings = block_on(self.admin.describe_configs(broker.iter(), &self.request())).ok()?;
+        let settings = settings.into_iter().next()?.ok()?;
+        settings.get(name)?.value.clone()
+    }
+}
+
+/// A declaration in Kafka's words.
+fn settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
+    let Retention { age, bytes } = spec.retention;
+    let bounded = age.is_some() || bytes.is_some();
+    let cleanup = match (spec.cleanup, bounded) {
+        (Cleanup::Delete, _) => "delete",
+        (Cleanup::Compact, false) => "compact",
+        (Cleanup::Compact, true) => "compact,delete",
+    };
+    let or_unbounded = |bound: Option<u64>| bound.map_or_else(|| "-1".to_owned(), |bound| bound.to_string());
+    let age = age.map(|age| age.as_millis() as u64);
+    let mut settings = vec![
+        ("cleanup.policy", cleanup.to_owned()),
+        ("retention.ms", or_unbounded(age)),
+        ("retention.bytes", or_unbounded(bytes)),
+        ("max.message.bytes", (MAX_RECORD_BYTES + OVERHEAD).to_string()),
+        // Whether a timestamp is too far in the future is for the streams to say.
+        ("message.timestamp.after.max.ms", i64::MAX.to_string()),
+    ];
+    let within = |bounds: std::ops::RangeInclusive<u64>, value: u64| value.clamp(*bounds.start(), *bounds.end());
+    if let Some(age) = age {
+        settings.push(("segment.ms", within(SEGMENT_AGE, age / SEGMENTS).to_string()));
+    }
+    match bytes {
+        Some(bytes) => settings.push(("segment.bytes", within(SEGMENT_BYTES, bytes / SEGMENTS).to_string())),
+        None if spec.cleanup == Cleanup::Compact => {
+            settings.push(("segment.bytes", COMPACTED_SEGMENT_BYTES.to_owned()))
+        }
+        None => {}
+    }
+    settings
+}
+
+/// Kafka's words as a declaration.
+fn spec(name: &str, partitions: Partition, settings: &ConfigResource) -> TopicSpec {
+    let value = |name| settings.get(name).and_then(|entry| entry.value.as_deref());
+    let cleanup = value("cleanup.policy").unwrap_or("delete");
+    let bound = |name| value(name).and_then(|bound| bound.parse::<u64>().ok());
+    let retention = match cleanup.contains("delete") {
+        true => Retention {
+            age: bound("retention.ms").map(Duration::from_millis),
+            bytes: bound("retention.bytes"),
+        },
+        false => Retention::default(),
+    };
+    TopicSpec {
+        name: name.into(),
+        partitions,
+        cleanup: match cleanup.contains("compact") {
+            true => Cleanup::Compact,
+            false => Cleanup::Delete,
+        },
+        retention,
+    }
+}
+
+/// The same declaration, or the difference. The number of replicas is one if it is said which is wanted.
+fn same(found: &Found, want: &TopicSpec, replicas: Option<u16>) -> Result<()> {
+    let have = &found.spec;
+    let mut differences = Vec::new();
+    if let Some(replicas) = replicas.filter(|replicas| found.replicas < usize::from(*replicas)) {
+        differences.push(format!("{} replicas instead of {replicas}", found.replicas));
+    }
+    if have.partitions != want.partitions {
+        differences.push(format!("{} partitions instead of {}", have.partitions, want.partitions));
+    }
+    if have.cleanup != want.cleanup {
+        differences.push(format!("cleanup {:?} instead of {:?}", have.cleanup, want.cleanup));
+    }
+    if have.retention != want.retention {
+        differences.push(format!("{:?} instead of {:?}", have.retention, want.retention));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(LogError::TopicDiffers {
+        topic: have.name.to_string(),
+        difference: format!("it has {}", differences.join(", ")),
+    })
+}
+
+/// Refuses what no topic may be.
+fn check(spec: &TopicSpec) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let length = (1..=249).contains(&spec.name.len());
+    if !length || !spec.name.chars().all(legal) || matches!(&*spec.name, "." | "..") {
+        return Err(LogError::Invalid(format!(
+            "{:.260?} is no name for a topic: use 1 to 249 of a-z A-Z 0-9 . _ -",
+            &*spec.name
+        )));
+    }
+    if spec.partitions == 0 || i32::try_from(spec.partitions).is_err() {
+        let why = format!("a topic has at least one partition, not {}", spec.partitions);
+        return Err(LogError::Invalid(why));
+    }
+    if spec
+        .retention
+        .age
+        .is_some_and(|age| !age.subsec_nanos().is_multiple_of(1_000_000))
+    {
+        let why = "a retention is a whole number of milliseconds";
+        return Err(LogError::Invalid(why.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_of_declarations_is_told() {
+        let have = Found {
+            spec: TopicSpec::new("t", 2),
+            replicas: 1,
+        };
+        let want = TopicSpec {
+            cleanup: Cleanup::Compact,
+            ..TopicSpec::new("t", 3)
+        };
+        assert!(same(&have, &have.spec, None).is_ok());
+        assert!(same(&have, &have.spec, Some(1)).is_ok());
+        let error = same(&have, &want, Some(3)).unwrap_err().to_string();
+        let difference = "1 replicas instead of 3, 2 partitions instead of 3, cleanup Delete instead of Compact";
+        assert!(error.contains(difference), "{error}");
+    }
+
+    #[test]
+    fn what_is_kept_is_several_segments() {
+        let small = TopicSpec {
+            retention: Retention {
+                age: Some(Duration::from_secs(3600)),
+                bytes: Some(64 << 20),
+            },
+            ..TopicSpec::new("t", 1)
+        };
+        let settings = settings(&small);
+        let value = |name| {
+            settings
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("retention.ms"), Some("3600000"));
+        assert_eq!(value("segment.ms"), Some("450000"));
+        assert_eq!(value("segment.bytes"), Some("8388608"));
+    }
+}
