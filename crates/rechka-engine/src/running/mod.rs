@@ -55,9 +55,15 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
     let query = Arc::new(query);
     let stages = (0..query.stages.len()).map(|number| {
         let stage = &query.stages[number];
-        Ok((context::topics(&query, stage), context::tasks(&query, stage)?))
+        Ok((context::topics(&query, stage)?, context::tasks(&query, stage)?))
     });
     let stages = stages.collect::<Result<Vec<_>>>()?;
+    if stages.last().map(|(_, tasks)| *tasks) != Some(query.result.partitions) {
+        return Err(EngineError::Query(format!(
+            "{:?} has {} partitions, but its last stage has another number of tasks",
+            query.name, query.result.partitions
+        )));
+    }
     topics::ensure(&*log, &query, &stages)?;
     let ends = match options.reading {
         Reading::ToTheEnd => Some(Arc::new(topics::stream_ends(&*log, &query)?)),
@@ -76,7 +82,6 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
             log: log.clone(),
             number,
             fingerprint: fingerprints[number],
-            tasks,
             topics,
             sources: context::sources(&query, stage)?,
             state: context::state(&query, number),

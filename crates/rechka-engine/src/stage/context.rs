@@ -22,8 +22,6 @@ pub(crate) struct StageContext {
     pub number: usize,
     /// What tells its state from that of another plan.
     pub fingerprint: u64,
-    /// Number of its tasks: one for each partition of its inputs.
-    pub tasks: Partition,
     /// What it reads.
     pub topics: Topics,
     /// How many sources speak about the time of each input.
@@ -75,17 +73,17 @@ impl StageContext {
     }
 }
 
-/// The number of tasks of a stage.
+/// The number of tasks of a stage: one for each partition of its inputs.
 pub(crate) fn tasks(query: &Query, stage: &Stage) -> Result<Partition> {
     let mut tasks = None;
     for input in &stage.inputs {
         let (name, partitions) = match &input.source {
             Source::Table(_) => continue,
             Source::Stream(relation) => (relation.name.to_string(), relation.partitions),
-            Source::Exchange(number) => match query.stages.get(*number).map(|stage| &stage.output) {
-                Some(Output::Exchange { topic, partitions, .. }) => (topic.to_string(), *partitions),
-                _ => return Err(EngineError::Query(format!("stage {number} has no exchange to read"))),
-            },
+            Source::Exchange(from) => {
+                let (topic, partitions) = exchange(query, *from)?;
+                (topic.to_string(), partitions)
+            }
         };
         match tasks {
             Some((_, partitions_before)) if partitions_before == partitions => {}
@@ -113,23 +111,28 @@ pub(crate) fn sources(query: &Query, stage: &Stage) -> Result<Vec<usize>> {
 }
 
 /// The topics that a stage reads as a group, and the inputs that each feeds.
-pub(crate) fn topics(query: &Query, stage: &Stage) -> Topics {
+pub(crate) fn topics(query: &Query, stage: &Stage) -> Result<Topics> {
     let mut topics = Topics::new();
     for (number, input) in stage.inputs.iter().enumerate() {
         let topic = match &input.source {
             Source::Table(_) => continue,
             Source::Stream(relation) => relation.topic.clone(),
-            Source::Exchange(from) => match &query.stages[*from].output {
-                Output::Exchange { topic, .. } => topic.clone(),
-                Output::Result => query.result.topic.clone(),
-            },
+            Source::Exchange(from) => exchange(query, *from)?.0.clone(),
         };
         match topics.iter_mut().find(|(known, _)| *known == topic) {
             Some((_, inputs)) => inputs.push(number),
             None => topics.push((topic, vec![number])),
         }
     }
-    topics
+    Ok(topics)
+}
+
+/// The topic into which a stage sends its rows to others, and its number of partitions.
+fn exchange(query: &Query, from: usize) -> Result<(&Arc<str>, Partition)> {
+    match query.stages.get(from).map(|stage| &stage.output) {
+        Some(Output::Exchange { topic, partitions, .. }) => Ok((topic, *partitions)),
+        _ => Err(EngineError::Query(format!("stage {from} has no exchange to read"))),
+    }
 }
 
 /// The consumer group of a stage.

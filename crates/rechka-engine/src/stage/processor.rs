@@ -55,7 +55,7 @@ impl StageProcessor {
                 let schema = stage.nodes.last().map_or(&stage.inputs[0].schema, |node| &node.schema);
                 Writer::Exchange(ExchangeWriter::new(topic.clone(), *partitions, keys.clone(), schema)?)
             }
-            Output::Result => Writer::Result(ResultWriter::new(context.query.result.clone().into(), context.tasks)?),
+            Output::Result => Writer::Result(ResultWriter::new(context.query.result.clone().into())?),
         };
         Ok(StageProcessor {
             sources: stage.inputs.iter().map(source).collect::<Result<_>>()?,

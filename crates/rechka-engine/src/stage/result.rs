@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, TimeUnit, TimestampMillisecondType},
 };
 use rechka_formats::{Encoder, Format};
-use rechka_log::{Append, MAX_RECORD_BYTES, Partition, TopicPartition, partition_for_key};
+use rechka_log::{Append, MAX_RECORD_BYTES, Partition, TopicPartition};
 use rechka_sql::catalog::{Kind, Relation};
 
 use super::appender::{Appender, RowRecord};
@@ -18,8 +18,6 @@ pub(super) struct ResultWriter {
     relation: Arc<Relation>,
     /// The columns of the relation; behind them a row may say that it deletes its key.
     columns: Vec<usize>,
-    /// Number of tasks of the last stage.
-    tasks: Partition,
     encoder: Box<dyn Encoder>,
     /// For the keys, if the records have some.
     key_encoder: Option<Box<dyn Encoder>>,
@@ -46,7 +44,7 @@ impl Values {
 }
 
 impl ResultWriter {
-    pub fn new(relation: Arc<Relation>, tasks: Partition) -> Result<Self> {
+    pub fn new(relation: Arc<Relation>) -> Result<Self> {
         let keyed = !relation.key.is_empty() || relation.kind != Kind::Stream;
         let key_schema = Arc::new(relation.schema.project(&relation.key)?);
         Ok(ResultWriter {
@@ -57,12 +55,11 @@ impl ResultWriter {
             },
             columns: (0..relation.schema.fields().len()).collect(),
             relation,
-            tasks,
         })
     }
 
-    /// The records of an epoch. `now`: their timestamp in milliseconds where a row has no event time. Rows that no record has room for
-    /// are put aside.
+    /// The records of an epoch: each task has a partition of its own. `now`: their timestamp in milliseconds where a row has no event
+    /// time. Rows that no record has room for are put aside.
     pub fn write(
         &mut self,
         task: Partition,
@@ -70,21 +67,14 @@ impl ResultWriter {
         now: i64,
         too_large: &mut Vec<Dead>,
     ) -> Result<Vec<Append>> {
-        let mut appenders: Vec<Option<Appender>> = (0..self.relation.partitions).map(|_| None).collect();
+        let mut appender = self.appender(task);
         for rows in rows {
-            self.push(task, rows, now, &mut appenders, too_large)?;
+            self.push(rows, now, &mut appender, too_large)?;
         }
-        Ok(appenders.into_iter().flatten().flat_map(Appender::finish).collect())
+        Ok(appender.finish())
     }
 
-    fn push(
-        &mut self,
-        task: Partition,
-        all: &RecordBatch,
-        now: i64,
-        appenders: &mut [Option<Appender>],
-        too_large: &mut Vec<Dead>,
-    ) -> Result<()> {
+    fn push(&mut self, all: &RecordBatch, now: i64, appender: &mut Appender, too_large: &mut Vec<Dead>) -> Result<()> {
         let deleted = all
             .columns()
             .get(self.relation.schema.fields().len())
@@ -94,8 +84,8 @@ impl ResultWriter {
         let each_row = values.ends.len() == rows.num_rows();
         if !each_row && values.bytes.len() > MAX_RECORD_BYTES && rows.num_rows() > 1 {
             let half = rows.num_rows() / 2;
-            self.push(task, &all.slice(0, half), now, appenders, too_large)?;
-            return self.push(task, &all.slice(half, all.num_rows() - half), now, appenders, too_large);
+            self.push(&all.slice(0, half), now, appender, too_large)?;
+            return self.push(&all.slice(half, all.num_rows() - half), now, appender, too_large);
         }
         let keys = match &mut self.key_encoder {
             Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
@@ -108,9 +98,7 @@ impl ResultWriter {
         for row in 0..values.ends.len() {
             let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(row));
             let time = times.filter(|times| each_row && !times.is_null(row));
-            let partition = self.partition(task, key);
             let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
-            let appender = appenders[partition as usize].get_or_insert_with(|| self.relation.appender(partition));
             let record = RowRecord {
                 key,
                 value: if is_deleted { &[] } else { values.get(row) },
@@ -123,12 +111,12 @@ impl ResultWriter {
         Ok(())
     }
 
-    /// Where a task's row goes: to the partition of the task's number, and if there are not as many, to that of its key.
-    fn partition(&self, task: Partition, key: Option<&[u8]>) -> Partition {
-        let partitions = self.relation.partitions;
-        match key {
-            Some(key) if partitions != self.tasks => partition_for_key(key, partitions),
-            _ => task % partitions,
+    fn appender(&self, task: Partition) -> Appender {
+        let appender = Appender::new(TopicPartition::new(self.relation.topic.clone(), task));
+        match self.relation.kind {
+            // Whoever reads a view sees whole epochs.
+            Kind::View | Kind::Table => appender.whole(),
+            Kind::Stream => appender,
         }
     }
 
@@ -138,21 +126,5 @@ impl ResultWriter {
         };
         let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
         Ok(Some(cast(rows.column(time.column), &milliseconds)?))
-    }
-}
-
-/// Where records of a relation are collected.
-trait Collects {
-    fn appender(&self, partition: Partition) -> Appender;
-}
-
-impl Collects for Relation {
-    fn appender(&self, partition: Partition) -> Appender {
-        let appender = Appender::new(TopicPartition::new(self.topic.clone(), partition));
-        match self.kind {
-            // Whoever reads a view sees whole epochs.
-            Kind::View | Kind::Table => appender.whole(),
-            Kind::Stream => appender,
-        }
     }
 }

@@ -286,6 +286,10 @@ fn topics_that_do_not_fit_are_refused() {
     mixed.stages[0].inputs.push(other);
     let refused = run(log.log.clone(), mixed, options()).err().unwrap();
     assert!(refused.to_string().contains("same number"), "{refused}");
+    let mut narrow = filter(2);
+    narrow.result.partitions = 1;
+    let refused = run(log.log.clone(), narrow, options()).err().unwrap();
+    assert!(refused.to_string().contains("another number of tasks"), "{refused}");
 }
 
 #[test]
