@@ -13,15 +13,18 @@ use std::{
 
 use anyhow::{Context, Result};
 use rechka_bench::{Stopwatch, percentile};
-use rechka_engine::{Config, Recogniser};
+use rechka_engine::{LoadedModel, Models, Outside, RunOptions, Speech};
 use rechka_log::{Append, BatchBuilder, Log, SqliteLog, TopicPartition, partition_for_key};
 use rechka_speech::{
     audio::AudioFile,
     live,
     whisper::{Precision, Transcriber},
 };
+use rechka_sql::{Pipeline, plan};
 use rechka_types::{Kind, Transcript, headers, topics};
 
+/// What is measured.
+const CAPTIONS: &str = include_str!("../../../pipelines/captions.sql");
 /// Samples in a second.
 const RATE: f64 = 16_000.0;
 /// Samples in a record: 100 ms.
@@ -39,10 +42,12 @@ fn main() -> Result<()> {
         .next()
         .map_or(Ok(30.0), |text| text.parse())
         .context("SECONDS")?;
-    let transcriber = Arc::new(Transcriber::load(&model, Precision::Int8)?);
-    let mut live = live::Config::for_model(&model, transcriber.window() as f64 / RATE)?;
-    live.options.language = Some("en".into());
-    live.last_options.language = Some("en".into());
+    let transcriber = Transcriber::load(&model, Precision::Int8)?;
+    let model = LoadedModel {
+        version: "bench".into(),
+        live: live::Config::for_model(&model, transcriber.window() as f64 / RATE)?,
+        model: Arc::new(transcriber),
+    };
     let mut story = Vec::new();
     for chunk in AudioFile::open(root.join("crates/rechka/story/story.flac"))? {
         story.extend(chunk?.iter().map(|sample| (sample * f32::from(i16::MAX)) as i16));
@@ -53,7 +58,7 @@ fn main() -> Result<()> {
         "{:>9}{:>10}{:>10}{:>10}{:>14}{:>14}",
         "speakers", "finals", "p50 ms", "p95 ms", "work/sound", "cpu cores"
     );
-    let holds = |speakers| -> Result<bool> { Ok(round(speakers, seconds, &transcriber, &live, &story)? <= BOUND) };
+    let holds = |speakers| -> Result<bool> { Ok(round(speakers, seconds, &model, &story)? <= BOUND) };
     let mut most = 1;
     while most < MOST && holds(most)? {
         most *= 2;
@@ -70,20 +75,37 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// There is one model, whatever is asked for.
+struct Only(LoadedModel);
+
+impl Models for Only {
+    fn open(&self, _: &str, _: plan::Precision) -> Result<LoadedModel, String> {
+        Ok(self.0.clone())
+    }
+}
+
 /// Lets `speakers` speak for `seconds`; the 95th percentile of the latency of finals.
-fn round(
-    speakers: usize,
-    seconds: f64,
-    transcriber: &Arc<Transcriber>,
-    live: &live::Config,
-    story: &Arc<Vec<i16>>,
-) -> Result<Duration> {
+fn round(speakers: usize, seconds: f64, model: &LoadedModel, story: &Arc<Vec<i16>>) -> Result<Duration> {
     let folder = tempfile::tempdir()?;
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path())?);
-    let mut config = Config::new("bench", "bench", live.clone());
-    config.max_sessions = config.max_sessions.max(speakers);
-    let partitions = config.partitions;
-    let recogniser = Recogniser::spawn(log.clone(), transcriber.clone(), config)?;
+    let mut query = Pipeline::read(CAPTIONS, "".as_ref(), &Outside::new(""))?
+        .running
+        .remove(0)
+        .query;
+    if let Some(transcribe) = query.transcribes_mut() {
+        transcribe.language = Some("en".into());
+    }
+    let partitions = query.result.partitions;
+    let mut speech = Speech {
+        models: Arc::new(Only(model.clone())),
+        ..Speech::default()
+    };
+    speech.max_sessions = speech.max_sessions.max(speakers);
+    let options = RunOptions {
+        speech,
+        ..RunOptions::default()
+    };
+    let recogniser = rechka_engine::run(log.clone(), query, options)?;
     let mut finals = log.read(
         (0..partitions)
             .map(|number| (TopicPartition::new(topics::TRANSCRIPTS, number), 0))
@@ -120,7 +142,9 @@ fn round(
         latencies.len(),
         p50.as_secs_f64() * 1e3,
         p95.as_secs_f64() * 1e3,
-        recogniser.metrics().real_time_factor(),
+        recogniser
+            .recognition()
+            .map_or(0.0, |metrics| metrics.real_time_factor()),
         cpu / wall,
     );
     recogniser.stop()?;

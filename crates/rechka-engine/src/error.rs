@@ -40,6 +40,14 @@ pub enum EngineError {
     /// The query can't be run, or an error in this program.
     #[error("{0}")]
     Query(String),
+    /// A model can't be had.
+    #[error("the model {model:?} can't be had: {reason}")]
+    Model {
+        /// What was asked for.
+        model: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The operating system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(String),

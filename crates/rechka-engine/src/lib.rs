@@ -1,8 +1,8 @@
 //! Tasks over the log.
 //!
 //! A [`Task`] is a loop over epochs: it reads records as a member of a consumer group, hands them to a [`Processor`], and
-//! commits what the processor made of them, its state and the offsets in one transaction. There are two processors: [`run`] runs
-//! the stages of a streaming query, whose [`operators`] are pure; [`Recogniser`] turns audio into transcripts.
+//! commits what the processor made of them, its state and the offsets in one transaction. [`run`] runs the stages of a streaming query.
+//! There are two processors: one for stages of [`operators`], which are pure, and one that recognises speech.
 mod clock;
 mod error;
 mod failpoint;
@@ -21,7 +21,7 @@ pub use error::{EngineError, Result};
 pub use failpoint::{Failpoint, Step};
 pub use outside::Outside;
 pub use processor::{Delivery, Outcome, Processor};
-pub use recogniser::{Config, Metrics, Model, NewDetector, Recogniser, STATE};
+pub use recogniser::{LoadedModel, Metrics, Model, Models, NewDetector, Speech};
 pub use running::{Reading, RunOptions, RunningQuery, run};
 pub use stage::NewOperator;
 pub use statistics::{Statistics, TaskStatistics};

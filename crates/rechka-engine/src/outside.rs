@@ -1,28 +1,45 @@
 //! What statements name outside of their text: schema files and schema registries.
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use rechka_formats::Registry;
+use rechka_log::{Log, Partition};
 use serde::Deserialize;
+
+use crate::Result as EngineResult;
 
 /// Bytes of a schema, at most.
 const LONGEST_SCHEMA: u64 = 1 << 20;
 /// How long a registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Files relative to a folder, and registries by HTTP.
+/// Files relative to a folder, registries by HTTP, and the topics of a log.
 #[derive(Clone, Debug)]
 pub struct Outside {
     folder: PathBuf,
+    partitions: BTreeMap<Arc<str>, Partition>,
 }
 
 impl Outside {
     /// Paths are relative to `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+            partitions: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with the topics that a log has now.
+    pub fn over(self, log: &dyn Log) -> EngineResult<Self> {
+        let topics = log.topics()?.into_iter();
+        Ok(Self {
+            partitions: topics.map(|spec| (spec.name, spec.partitions)).collect(),
+            ..self
+        })
     }
 }
 
@@ -55,6 +72,10 @@ impl rechka_sql::statement::Outside for Outside {
             agent,
             address: address.trim_end_matches('/').to_owned(),
         }))
+    }
+
+    fn partitions(&self, topic: &str) -> Option<u32> {
+        self.partitions.get(topic).copied()
     }
 }
 

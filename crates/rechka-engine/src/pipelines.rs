@@ -62,7 +62,8 @@ pub fn create_topics(log: &dyn Log, pipeline: &Pipeline) -> Result<()> {
 pub fn published(log: &dyn Log) -> Result<Pipeline> {
     let mut all = Pipeline::new(Mode::Stream, "");
     for (name, stored) in stored(log)? {
-        let statements = match Statement::parse_with(&stored.text, &Outside::new(&stored.folder)) {
+        let outside = Outside::new(&stored.folder).over(log)?;
+        let statements = match Statement::parse_with(&stored.text, &outside) {
             Ok(statements) => statements,
             Err(error) => {
                 tracing::warn!(pipeline = name, %error, "a stored pipeline can't be read");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::*;
-use rechka_engine::{Config, Recogniser};
+use rechka_engine::{LoadedModel, Speech};
 use rechka_log::{Log, SqliteLog};
 use rechka_speech::{
     live::{self, Policy},
@@ -45,12 +45,13 @@ fn model() -> PathBuf {
 static MODEL: LazyLock<Arc<Transcriber>> =
     LazyLock::new(|| Arc::new(Transcriber::load(&model(), Precision::Int8).unwrap()));
 
-fn digits_config(policy: Policy) -> Config {
+fn digits(policy: Policy) -> LoadedModel {
     let mut live = live::Config::for_model(&model(), MODEL.window() as f64 / 16_000.0).unwrap();
     live.policy = policy;
-    Config {
-        partitions: PARTITIONS,
-        ..Config::new("digits", "test", live)
+    LoadedModel {
+        version: "test".into(),
+        model: MODEL.clone(),
+        live,
     }
 }
 
@@ -114,8 +115,8 @@ fn digits_are_recognised_and_a_crash_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
         let said = record(&log, &folder);
-        let recogniser = Recogniser::spawn(log.clone(), MODEL.clone(), digits_config(policy)).unwrap();
-        let metrics = recogniser.metrics();
+        let recogniser = start(&log, digits(policy), Speech::default()).unwrap();
+        let metrics = recogniser.recognition().unwrap().clone();
         wait_for(&*log, said.len());
         recogniser.stop().unwrap();
         let found = transcripts(&*log);
@@ -149,18 +150,18 @@ fn digits_are_recognised_and_a_crash_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
         record(&log, &folder);
-        let config = || Config {
+        let small_steps = Speech {
             max_backlog: 3.0,
-            ..digits_config(policy)
+            ..Speech::default()
         };
         for fault in [5, 17, 11, 23, 40].map(Fault::Dies) {
-            let faulty = Faulty::new(log.clone(), fault);
-            let recogniser = Recogniser::spawn(faulty, MODEL.clone(), config()).unwrap();
+            let faulty: Arc<dyn Log> = Faulty::new(log.clone(), fault);
+            let recogniser = start(&faulty, digits(policy), small_steps.clone()).unwrap();
             wait_until("it dies or is done", || {
                 !recogniser.is_running() || complete(&*log) == said.len()
             });
         }
-        let recogniser = Recogniser::spawn(log.clone(), MODEL.clone(), digits_config(policy)).unwrap();
+        let recogniser = start(&log, digits(policy), Speech::default()).unwrap();
         wait_for(&*log, said.len());
         recogniser.stop().unwrap();
         assert_eq!(read(&*log, topics::TRANSCRIPTS), expected, "{policy:?}");

@@ -1,5 +1,5 @@
 //! What a recogniser makes of good and bad records.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
 use std::{
@@ -8,8 +8,9 @@ use std::{
 };
 
 use common::*;
-use rechka_engine::{Config, Recogniser, STATE};
+use rechka_engine::{Metrics, Outside, Reading, RunOptions, Speech, stored};
 use rechka_log::{Append, BatchBuilder, Log, MAX_RECORD_BYTES, SqliteLog, TopicPartition};
+use rechka_sql::{Mode, Pipeline, Reply, Statement};
 use rechka_types::{Kind, Partial, Transcript, headers, topics};
 
 struct Run {
@@ -18,12 +19,12 @@ struct Run {
 }
 
 /// The log after `records` were recognised, which complete so many sessions.
-fn run(records: &[Record], sessions: usize, config: Config) -> Run {
+fn run(records: &[Record], sessions: usize, config: Speech) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
     create_audio_topic(&*log);
     append(&*log, records);
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config).unwrap();
+    let recogniser = start_script(&log, config);
     wait_for(&*log, sessions);
     recogniser.stop().unwrap();
     Run {
@@ -70,7 +71,7 @@ fn assert_covered(transcripts: &[Transcript], seconds: f64) {
 
 #[test]
 fn every_second_of_several_sessions_is_accounted_for() {
-    let run = run(&sessions(), 3, config());
+    let run = run(&sessions(), 3, speech());
     let all = run.transcripts();
     for (name, seconds) in [("anna", 70.0), ("boris", 45.0), ("vera", 30.0)] {
         let own: Vec<Transcript> = all
@@ -82,7 +83,7 @@ fn every_second_of_several_sessions_is_accounted_for() {
         let speech = own.iter().find(|transcript| transcript.kind == Kind::Speech).unwrap();
         assert!(!speech.text.is_empty() && !speech.words.is_empty());
         let provenance = speech.provenance.as_ref().unwrap();
-        assert_eq!((&*provenance.model, &*provenance.version), ("script", "000000000000"));
+        assert_eq!((&*provenance.model, &*provenance.version), ("digits", "000000000000"));
         assert!(
             provenance.parameters.contains("policy=local-agreement"),
             "{}",
@@ -94,7 +95,7 @@ fn every_second_of_several_sessions_is_accounted_for() {
 
 #[test]
 fn partials_are_shown_before_segments_are_final() {
-    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, config());
+    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, speech());
     let partials = read(&*run.log, topics::PARTIALS);
     let partials: Vec<Partial> = partials
         .iter()
@@ -105,7 +106,7 @@ fn partials_are_shown_before_segments_are_final() {
 
 #[test]
 fn a_complete_session_leaves_almost_nothing_in_the_state() {
-    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, config());
+    let run = run(&session("anna", &noise(1, 20.0, 16_000), 16_000, 1_600), 1, speech());
     let state = read(&*run.log, STATE);
     assert_eq!(state.last().unwrap().value, r#"{"version":1,"open":null}"#);
 }
@@ -125,7 +126,7 @@ fn what_a_client_sends_again_is_not_heard_again() {
             .map(|read| read.value)
             .collect::<Vec<_>>()
     };
-    let (once, again) = (run(&once, 1, config()), run(&again, 1, config()));
+    let (once, again) = (run(&once, 1, speech()), run(&again, 1, speech()));
     assert_eq!(values(&once), values(&again));
     assert_eq!(again.reasons(), [""; 0]);
 }
@@ -134,7 +135,7 @@ fn what_a_client_sends_again_is_not_heard_again() {
 fn audio_that_never_came_is_reported_as_failed() {
     let mut records = session("anna", &noise(1, 30.0, 8_000), 8_000, 800);
     records.drain(100..120);
-    let run = run(&records, 1, config());
+    let run = run(&records, 1, speech());
     let transcripts = run.transcripts();
     assert_covered(&transcripts, 30.0);
     let failed: Vec<_> = transcripts
@@ -156,7 +157,7 @@ fn audio_that_is_missing_at_the_end_is_reported_as_failed() {
     end.headers.push((headers::FRAME, "240000".into()));
     records.truncate(280);
     records.push(end);
-    let transcripts = run(&records, 1, config()).transcripts();
+    let transcripts = run(&records, 1, speech()).transcripts();
     assert_covered(&transcripts, 30.0);
     let last = &transcripts[transcripts.len() - 2];
     assert_eq!((last.kind, last.start, last.end), (Kind::Failed, 28.0, 30.0));
@@ -191,15 +192,14 @@ fn audio_that_is_damaged_in_the_log_is_reported_as_failed_and_the_stream_goes_on
     std::fs::write(&file, bytes).unwrap();
 
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let recogniser = start_script(&log, speech());
     wait_for(&*log, 2);
-    let metrics = recogniser.metrics();
+    let metrics = recogniser.recognition().unwrap().clone();
     recogniser.stop().unwrap();
-    assert!(metrics.error().is_none());
+    let text = Metrics::prometheus(&[("transcripts".into(), metrics, true)]);
     assert!(
-        metrics
-            .prometheus()
-            .contains("\nrechka_recogniser_damaged_records_total 28\n")
+        text.contains("\nrechka_recogniser_damaged_records_total{query=\"transcripts\"} 28\n"),
+        "{text}"
     );
     let run = Run {
         log,
@@ -248,7 +248,7 @@ fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
     }
     let late = good[10].clone();
     records.push(late);
-    let (clean, spoilt) = (run(&good, 1, config()), run(&records, 1, config()));
+    let (clean, spoilt) = (run(&good, 1, speech()), run(&records, 1, speech()));
     assert_eq!(clean.transcripts(), spoilt.transcripts());
     let reasons = spoilt.reasons();
     assert_eq!(reasons.len(), bad.len() + 1, "{reasons:#?}");
@@ -301,7 +301,7 @@ fn a_flood_of_senseless_records_and_one_as_large_as_can_be_do_not_stop_the_strea
     write(batch);
     append(&*log, &session("anna", &noise(1, 10.0, 16_000), 16_000, 1_600));
 
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let recogniser = start_script(&log, speech());
     wait_for(&*log, 1);
     recogniser.stop().unwrap();
     let dead = log
@@ -317,7 +317,7 @@ fn a_window_that_cannot_be_decoded_fails_alone() {
         .iter_mut()
         .for_each(|record| record.headers.push((headers::LANGUAGE, "xx".into())));
     let records = interleave(vec![records, session("boris", &noise(2, 20.0, 16_000), 16_000, 1_600)]);
-    let run = run(&records, 2, config());
+    let run = run(&records, 2, speech());
     let all = run.transcripts();
     let (anna, boris): (Vec<_>, Vec<_>) = all.into_iter().partition(|transcript| transcript.session == "anna");
     assert_covered(&anna, 20.0);
@@ -334,19 +334,68 @@ fn sessions_beyond_the_limit_wait_in_the_log() {
     let names = ["anna", "boris", "vera", "gleb", "dina"];
     let records = |name: &&str| session(name, &noise(name.len() as u64, 20.0, 16_000), 16_000, 1_600);
     let records = interleave(names.iter().map(records).collect());
-    let all = run(&records, 5, config());
+    let all = run(&records, 5, speech());
     let few = run(
         &records,
         5,
-        Config {
+        Speech {
             max_sessions: 2,
-            ..config()
+            ..speech()
         },
     );
     assert_eq!(
         read(&*all.log, topics::TRANSCRIPTS),
         read(&*few.log, topics::TRANSCRIPTS)
     );
+}
+
+#[test]
+fn what_is_stored_is_recognised_to_its_end_whether_or_not_sessions_are_complete() {
+    let names = ["anna", "boris", "vera", "gleb", "dina"];
+    let records = |name: &&str| session(name, &noise(name.len() as u64, 20.0, 16_000), 16_000, 1_600);
+    let whole = interleave(names.iter().map(records).collect());
+    let expected = read(&*run(&whole, 5, speech()).log, topics::TRANSCRIPTS);
+    let is_end = |record: &&Record| record.headers.iter().any(|(name, _)| *name == headers::CONTROL);
+    let open: Vec<Record> = whole.iter().filter(|record| !is_end(record)).cloned().collect();
+
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    create_audio_topic(&*log);
+    append(&*log, &open);
+    let few = || Speech {
+        max_sessions: 2,
+        ..speech()
+    };
+    for _ in 0..2 {
+        let options = RunOptions {
+            reading: Reading::ToTheEnd,
+            ..options(script(&Arc::default()), few())
+        };
+        let query = captions(&*log).running.remove(0).query;
+        let running = rechka_engine::run(log.clone(), query, options).unwrap();
+        wait_until("it ends by itself", || !running.is_running());
+        assert_eq!(running.statistics().lag(), 0);
+        running.wait().unwrap();
+        assert_eq!(read(&*log, topics::TRANSCRIPTS), expected);
+    }
+
+    // And at once, without a word to the log.
+    let topics_before = log.topics().unwrap().len();
+    let mut pipeline = Pipeline::new(Mode::Batch, "");
+    let text = include_str!("../../../pipelines/captions.sql").to_owned() + "SELECT * FROM transcripts;";
+    let statements = Statement::parse_with(&text, &Outside::new("").over(&*log).unwrap()).unwrap();
+    let replies = statements
+        .into_iter()
+        .map(|statement| pipeline.execute(statement).unwrap());
+    let Some(Reply::Query(plan)) = replies.last() else {
+        panic!("the last statement asks")
+    };
+    let speech = options(script(&Arc::default()), few()).speech;
+    let rows = stored::query(&log, plan, &speech).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let rows = runtime.block_on(rows.collect()).unwrap();
+    let count: usize = rows.iter().map(|rows| rows.num_rows()).sum();
+    assert_eq!((count, log.topics().unwrap().len()), (expected.len(), topics_before));
 }
 
 #[test]
@@ -359,12 +408,12 @@ fn sessions_that_fall_silent_give_their_room_to_others_and_come_back() {
         .iter()
         .map(|name| session(name, &noise(4, 60.0, 16_000), 16_000, 1_600))
         .collect();
-    let config = Config {
+    let config = Speech {
         max_sessions: 1,
         idle: Duration::from_millis(20),
-        ..config()
+        ..speech()
     };
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config).unwrap();
+    let recogniser = start_script(&log, config);
     for part in 0..7 {
         for session in &all {
             append(&*log, &session[part * 100..session.len().min(part * 100 + 100)]);
@@ -386,26 +435,30 @@ fn sessions_that_are_due_together_are_decoded_together() {
         .collect();
     append(&*log, &interleave(sessions));
     let model = Arc::new(Script::default());
-    let recogniser = Recogniser::spawn(
-        log.clone(),
-        model.clone(),
-        Config {
+    let recogniser = start(
+        &log,
+        script(&model),
+        Speech {
             max_batch: 4,
-            ..config()
+            ..speech()
         },
     )
     .unwrap();
     wait_for(&*log, 6);
-    let metrics = recogniser.metrics();
+    let metrics = recogniser.recognition().unwrap().clone();
+    let error = recogniser.statistics().error;
     recogniser.stop().unwrap();
     assert_eq!(model.largest_batch.load(SeqCst), 4);
     assert_eq!(metrics.requests(), model.requests.load(SeqCst) as u64);
     assert!((metrics.audio_seconds() - 120.0).abs() < 0.01);
-    assert!(metrics.finals() > 0 && metrics.error().is_none());
-    let text = metrics.prometheus();
-    assert!(text.contains("\nrechka_recogniser_audio_seconds_total 120\n"), "{text}");
+    assert!(metrics.finals() > 0 && error.is_none());
+    let text = Metrics::prometheus(&[("transcripts".into(), metrics, true)]);
     assert!(
-        text.contains("rechka_recogniser_final_latency_seconds_bucket{le=\"+Inf\"}"),
+        text.contains("\nrechka_recogniser_audio_seconds_total{query=\"transcripts\"} 120\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("rechka_recogniser_final_latency_seconds_bucket{query=\"transcripts\",le=\"+Inf\"}"),
         "{text}"
     );
 }
@@ -415,8 +468,8 @@ fn long_session(minutes: usize) {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
     create_audio_topic(&*log);
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
-    let metrics = recogniser.metrics();
+    let recogniser = start_script(&log, speech());
+    let metrics = recogniser.recognition().unwrap().clone();
     let minute = noise(5, 58.0, 8_000);
     let mut most_held = 0;
     for number in 0..minutes {
@@ -431,10 +484,7 @@ fn long_session(minutes: usize) {
         let name = TopicPartition::new(topics::AUDIO, partition);
         log.delete_before(
             &name,
-            log.committed("recogniser", &name)
-                .unwrap()
-                .unwrap_or(0)
-                .saturating_sub(120),
+            log.committed(GROUP, &name).unwrap().unwrap_or(0).saturating_sub(120),
         )
         .unwrap();
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::*;
-use rechka_engine::{Config, EngineError, Recogniser};
+use rechka_engine::{EngineError, Speech};
 use rechka_log::{Log, LogError, SqliteLog};
 use rechka_types::topics;
 
@@ -17,11 +17,11 @@ static RECORDS: LazyLock<Vec<Record>> = LazyLock::new(sessions);
 static EXPECTED: LazyLock<Vec<Read>> = LazyLock::new(|| undisturbed(&RECORDS, 3));
 
 /// Small epochs, so that there are many places to die in.
-fn small_steps() -> Config {
-    Config {
+fn small_steps() -> Speech {
+    Speech {
         max_batch: 2,
         max_backlog: 3.0,
-        ..config()
+        ..speech()
     }
 }
 
@@ -34,7 +34,7 @@ fn run(faults: &[Fault]) -> (Vec<Read>, usize) {
     let mut steps = 0;
     for fault in faults {
         let faulty = Faulty::new(log.clone(), *fault);
-        let recogniser = Recogniser::spawn(faulty.clone(), Arc::new(Script::default()), small_steps()).unwrap();
+        let recogniser = start_script(&(faulty.clone() as Arc<dyn Log>), small_steps());
         wait_until("it dies or is done", || {
             !recogniser.is_running() || complete(&*log) == 3
         });
@@ -45,7 +45,7 @@ fn run(faults: &[Fault]) -> (Vec<Read>, usize) {
         );
         steps = steps.max(faulty.steps.load(SeqCst));
     }
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let recogniser = start_script(&log, speech());
     wait_for(&*log, 3);
     recogniser.stop().unwrap();
     (read(&*log, topics::TRANSCRIPTS), steps)
@@ -110,7 +110,7 @@ fn a_log_that_can_not_say_what_is_committed_loses_no_partition() {
         create_audio_topic(&*log);
         append(&*log, &RECORDS);
         let faulty = Faulty::with_failing_lookups(log.clone(), failing.clone());
-        let recogniser = Recogniser::spawn(faulty, Arc::new(Script::default()), small_steps()).unwrap();
+        let recogniser = start_script(&(faulty as Arc<dyn Log>), small_steps());
         wait_for(&*log, 3);
         recogniser.stop().unwrap();
         assert_eq!(
@@ -126,7 +126,7 @@ fn partitions_that_go_to_another_member_change_no_transcript() {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
     create_audio_topic(&*log);
-    let start = || Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let start = || start_script(&log, speech());
     let mut recognisers = vec![start()];
     for (index, records) in RECORDS.chunks(60).enumerate() {
         append(&*log, records);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
-    Decoder, Encoder, Result, Schemas,
+    Decoder, Encoder, FormatError, Pcm, Result, Schemas,
     avro::{AvroDecoder, AvroEncoder},
     csv::{CsvDecoder, CsvEncoder},
     ipc::{ArrowDecoder, ArrowEncoder},
@@ -34,6 +34,9 @@ pub enum Format {
     },
     /// The value as the only column, of bytes or text. An empty value is an empty value.
     Raw,
+    /// Audio of sessions, to be recognised: the value as the only column, of bytes. Headers say what it is; a record without them is
+    /// what is declared here, if anything is. It can be read, not written.
+    Audio(Option<Pcm>),
     /// Arrow IPC: one record holds a stream, so many rows (internal topics).
     Arrow,
 }
@@ -48,7 +51,7 @@ impl Format {
             Self::Csv { delimiter } => Box::new(CsvDecoder::new(*delimiter, declared, read)?),
             Self::Avro(schemas) => Box::new(AvroDecoder::new(schemas, read)?),
             Self::Protobuf { schemas, message } => Box::new(ProtobufDecoder::new(schemas, message.as_deref(), read)?),
-            Self::Raw => Box::new(RawDecoder::new(declared, read)?),
+            Self::Raw | Self::Audio(_) => Box::new(RawDecoder::new(declared, read)?),
             Self::Arrow => Box::new(ArrowDecoder::new(read)),
         })
     }
@@ -65,6 +68,12 @@ impl Format {
                 Box::new(ProtobufEncoder::new(schemas, message.as_deref(), columns)?)
             }
             Self::Raw => Box::new(RawEncoder::new(columns)?),
+            Self::Audio(_) => {
+                return Err(FormatError::Columns {
+                    format: "audio",
+                    reason: "is read only: write bytes of sound with the format raw".to_owned(),
+                });
+            }
             Self::Arrow => Box::new(ArrowEncoder),
         })
     }

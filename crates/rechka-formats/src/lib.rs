@@ -11,6 +11,7 @@
 //!   milliseconds since 1970. Text without zone is in the zone of its column, or UTC.
 //! - Fields that no column names are ignored. Names are matched exactly; if no column has the exact name, without regard to case (SQL
 //!   folds names that are not quoted).
+mod audio;
 mod avro;
 mod cells;
 mod column;
@@ -27,6 +28,7 @@ mod time;
 use arrow::array::RecordBatch;
 use rechka_log::Batch;
 
+pub use audio::{Encoding, Pcm};
 pub use error::{FormatError, Result};
 pub use format::Format;
 pub use registry::{Registry, Schemas};

@@ -13,7 +13,7 @@ pub mod statement;
 pub mod stream;
 mod text;
 
-pub use batch::{expand_windows, read_from};
+pub use batch::{Scanned, expand_windows, read_from};
 pub use catalog::{Catalog, EventTime, Kind, Metadata, Relation};
 pub use error::Error;
 pub use pipeline::{Files, Mode, Pipeline, Reply, Retention, Running};

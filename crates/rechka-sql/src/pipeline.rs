@@ -164,20 +164,24 @@ impl Pipeline {
             return self.catalog.declare(&derive.name, Named::Query(Arc::new(plan)));
         }
         let running = self.plan(derive)?;
-        let relation = self.catalog.declare_relation(running.query.result.clone())?;
-        self.retain(&relation, derive.options.retention);
-        self.running.push(running);
+        if let Some(Running { query, .. }) = running.last() {
+            let relation = self.catalog.declare_relation(query.result.clone())?;
+            self.retain(&relation, derive.options.retention);
+        }
+        self.running.extend(running);
         Ok(())
     }
 
-    fn plan(&self, derive: &Derive) -> Result<Running, Error> {
+    /// What runs for a query. The last makes its result.
+    fn plan(&self, derive: &Derive) -> Result<Vec<Running>, Error> {
         let plan = logical::logical_plan(&self.catalog, &derive.query)?;
-        let query = stream::plan_query(&derive.name, plan, &derive.into())?;
-        Ok(Running {
+        let queries = stream::plan_queries(&derive.name, plan, &derive.into())?;
+        let running = |query| Running {
             query,
             delivery: derive.options.delivery,
             files: None,
-        })
+        };
+        Ok(queries.into_iter().map(running).collect())
     }
 
     fn sink(&mut self, sink: Sink) -> Result<(), Error> {
@@ -207,8 +211,11 @@ impl Pipeline {
             delivery: sink.delivery,
             ..DeriveOptions::new(&sink.name)
         };
-        let running = self.plan(&stream_of(sink.name, sink.query, options))?;
-        self.running.push(Running { files, ..running });
+        let mut running = self.plan(&stream_of(sink.name, sink.query, options))?;
+        if let Some(last) = running.last_mut() {
+            last.files = files;
+        }
+        self.running.extend(running);
         Ok(())
     }
 
@@ -237,7 +244,7 @@ impl Pipeline {
         let user = self
             .running
             .iter()
-            .find(|running| reads(&running.query, name) && !is_called(running, name));
+            .find(|running| reads(&running.query, name) && !runs_for(running, name));
         if let Some(user) = user {
             return Err(Error::Plan(format!(
                 "{} reads {name}: DROP that before",
@@ -245,7 +252,7 @@ impl Pipeline {
             )));
         }
         self.catalog.remove(name)?;
-        self.running.retain(|running| !is_called(running, name));
+        self.running.retain(|running| !runs_for(running, name));
         Ok(())
     }
 
@@ -263,7 +270,9 @@ impl Pipeline {
             let plan = logical::optimise(logical::logical_plan(&self.catalog, &derive.query)?)?;
             return Ok(plan.display_indent().to_string());
         }
-        Ok(stream::explain(&self.plan(&derive)?.query))
+        let running = self.plan(&derive)?;
+        let texts = running.iter().rev().map(|running| stream::explain(&running.query));
+        Ok(texts.collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -277,8 +286,12 @@ fn stream_of(name: Arc<str>, query: Query, options: DeriveOptions) -> Derive {
     }
 }
 
-fn is_called(running: &Running, name: &str) -> bool {
-    running.query.name.eq_ignore_ascii_case(name)
+/// Whether a query makes the relation of this name, or what that is made from (`name.transcripts`: no relation has a name with a dot).
+fn runs_for(running: &Running, name: &str) -> bool {
+    let own = &running.query.name;
+    own.split('.')
+        .next()
+        .is_some_and(|first| first.eq_ignore_ascii_case(name))
 }
 
 fn reads(query: &plan::Query, name: &str) -> bool {

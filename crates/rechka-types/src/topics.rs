@@ -23,6 +23,11 @@ pub fn dead(topic: &str) -> String {
     format!("{topic}.dead")
 }
 
+/// The topic of captions that may still change, beside one of transcripts: superseded at once, kept shortly, outside transactions.
+pub fn partial(transcripts: &str) -> String {
+    format!("{transcripts}.partial")
+}
+
 /// Makes those topics that are missing: [`AUDIO`], [`TRANSCRIPTS`], [`PARTIALS`], and the caller's `own`, for as many partitions
 /// as audio has, which is `partitions` if it is new. A session has the same partition number in all topics.
 ///

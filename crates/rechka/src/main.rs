@@ -1,11 +1,12 @@
 //! The command line of Rechka: arguments and wiring only.
 mod bundled;
+mod captions;
 mod cli;
 mod commands;
 mod demo;
 mod location;
 mod model;
-mod node;
+mod models;
 mod position;
 mod queries;
 mod rows;

@@ -17,8 +17,6 @@ use crate::{
 
 /// A model, ready to recognise.
 pub struct LoadedModel {
-    /// What it was asked for by.
-    pub name: String,
     /// Version of its weights: the first 12 hexadecimal digits of their SHA-256.
     pub version: String,
     /// The model, shared by all sessions.
@@ -32,38 +30,41 @@ pub struct LoadedModel {
 impl ModelArgs {
     /// Finds the model, downloads it when it must, and loads it.
     pub fn load(&self) -> Result<LoadedModel> {
-        let bundled = bundled::folder()?;
-        let bar = ProgressBar::hidden();
-        let folder = Hub::from_env().resolve(&self.model, &[(bundled::NAME, &bundled)], &mut |progress| {
-            if bar.is_hidden() {
-                bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-                bar.set_style(download_style());
-            }
-            bar.set_length(progress.total);
-            bar.set_position(progress.received);
-            bar.set_message(progress.file.to_owned());
-        })?;
-        bar.finish_and_clear();
-        let precision = match self.precision {
-            PrecisionArg::Int8 => Precision::Int8,
-            PrecisionArg::F32 => Precision::F32,
-        };
-        let transcriber =
-            Transcriber::load(&folder, precision).with_context(|| format!("loading the model {:?}", self.model))?;
-        let window = transcriber.window() as f64 / f64::from(SAMPLE_RATE);
-        Ok(LoadedModel {
-            live: live::Config::for_model(&folder, window)?,
-            recording: RecordingConfig::for_model(&folder, window)?,
-            name: self.model.clone(),
-            version: version(&folder).with_context(|| format!("reading the weights in {}", folder.display()))?,
-            transcriber: Arc::new(transcriber),
-        })
+        load(&self.model, self.precision)
     }
 
     /// The language to recognise; `None` detects it.
     pub fn language(&self) -> Option<String> {
         (self.language != "auto").then(|| self.language.clone())
     }
+}
+
+/// Finds a model, downloads it when it must, and loads it.
+pub fn load(model: &str, precision: PrecisionArg) -> Result<LoadedModel> {
+    let bundled = bundled::folder()?;
+    let bar = ProgressBar::hidden();
+    let folder = Hub::from_env().resolve(model, &[(bundled::NAME, &bundled)], &mut |progress| {
+        if bar.is_hidden() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.set_style(download_style());
+        }
+        bar.set_length(progress.total);
+        bar.set_position(progress.received);
+        bar.set_message(progress.file.to_owned());
+    })?;
+    bar.finish_and_clear();
+    let precision = match precision {
+        PrecisionArg::Int8 => Precision::Int8,
+        PrecisionArg::F32 => Precision::F32,
+    };
+    let transcriber = Transcriber::load(&folder, precision).with_context(|| format!("loading the model {model:?}"))?;
+    let window = transcriber.window() as f64 / f64::from(SAMPLE_RATE);
+    Ok(LoadedModel {
+        live: live::Config::for_model(&folder, window)?,
+        recording: RecordingConfig::for_model(&folder, window)?,
+        version: version(&folder).with_context(|| format!("reading the weights in {}", folder.display()))?,
+        transcriber: Arc::new(transcriber),
+    })
 }
 
 fn download_style() -> ProgressStyle {

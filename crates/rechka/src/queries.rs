@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rechka_engine::{RunOptions, RunningQuery, Statistics, TaskStatistics};
+use rechka_engine::{Metrics, RunOptions, RunningQuery, Statistics, TaskStatistics};
 use rechka_log::{Append, BatchBuilder, Cleanup, Log, TopicPartition, TopicSpec};
 use rechka_serve::Probe;
 use rechka_sql::{
@@ -154,6 +154,22 @@ impl Queries {
         })?)
     }
 
+    /// What the first of them counts that recognises speech.
+    pub fn recognition(&self) -> Option<Arc<Metrics>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().find_map(|(running, _)| running.recognition().cloned())
+    }
+
+    /// What all of them count that recognise speech: the query, its counts, and whether it can work.
+    fn recognitions(&self) -> Vec<(Arc<str>, Arc<Metrics>, bool)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let recognition = |(running, query): &(RunningQuery, Query)| {
+            let up = running.is_running() && running.statistics().error.is_none();
+            Some((Arc::clone(&query.name), Arc::clone(running.recognition()?), up))
+        };
+        running.iter().filter_map(recognition).collect()
+    }
+
     /// Whether any of them still runs.
     pub fn is_running(&self) -> bool {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,5 +245,6 @@ impl Probe for Queries {
         family("watermark_seconds", "gauge", "Event time, since 1970.", &|status| {
             status.watermark.map(|millis| millis as f64 / 1e3)
         });
+        text.push_str(&Metrics::prometheus(&self.recognitions()));
     }
 }

@@ -11,7 +11,13 @@ use rechka_sql::{Kind, Pipeline, Running, catalog::Named, plan::Query};
 use rechka_store::Views;
 use tokio::net::TcpListener;
 
-use crate::queries::{Queries, QueryStatus};
+use crate::{
+    queries::{Queries, QueryStatus},
+    status_table::StatusTable,
+};
+
+/// How often it is said how the queries go.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Everything of a pipeline, running.
 pub struct Service {
@@ -40,12 +46,11 @@ impl Service {
         let sinks = start_sinks(log, pipeline)?;
         let queries = Arc::new(Queries::start(log, pipeline, options)?);
         let views = follow_views(log, pipeline)?;
-        let gateway = Gateway::with_views(
-            Arc::clone(log),
-            GatewayConfig::default(),
-            vec![queries.clone()],
-            views.clone(),
-        )?;
+        let mut config = GatewayConfig::default();
+        if let Some(transcribe) = pipeline.running.iter().find_map(|running| running.query.transcribes()) {
+            config.model = transcribe.model.to_string();
+        }
+        let gateway = Gateway::with_views(Arc::clone(log), config, vec![queries.clone()], views.clone())?;
         Ok(Self {
             address: listener.local_addr()?,
             queries,
@@ -54,6 +59,14 @@ impl Service {
             gateway,
             listener,
         })
+    }
+
+    /// The same as [`serve`](Self::serve); tells in the log how the queries go, and draws it on the terminal if somebody watches.
+    pub async fn serve_and_tell(self, live: bool, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+        let queries = Arc::clone(&self.queries);
+        let telling = tokio::task::spawn_blocking(move || tell(&queries, live));
+        self.serve(shutdown).await?;
+        telling.await?
     }
 
     /// Serves until `shutdown` is done; then stops the queries after their current epochs, and finishes the open files.
@@ -67,6 +80,18 @@ impl Service {
         };
         tokio::task::spawn_blocking(stop).await?
     }
+}
+
+/// Says how the queries go until they have stopped.
+fn tell(queries: &Queries, live: bool) -> Result<()> {
+    let mut table = StatusTable::new(live);
+    while queries.is_running() {
+        let status = queries.status();
+        queries.publish(&status)?;
+        table.show(&status);
+        std::thread::sleep(EVERY);
+    }
+    Ok(())
 }
 
 /// Runs one query after another, each to the end of what is stored and of what those before it have made, and writes all files.

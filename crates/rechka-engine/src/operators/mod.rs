@@ -123,6 +123,11 @@ pub fn build_node(node: &Node, inputs: &[SchemaRef]) -> Result<Box<dyn Operator>
         Operation::Lookup(lookup) => Box::new(Lookup::new(lookup, inputs, schema)?),
         Operation::TopN(top) => top::build(top, inputs, schema)?,
         Operation::Union => Box::new(Stateless(Union { schema })),
+        Operation::Transcribe(_) => {
+            return Err(EngineError::Query(
+                "speech is no rows: recognition is a stage of its own".into(),
+            ));
+        }
     })
 }
 

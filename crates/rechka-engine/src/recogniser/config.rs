@@ -1,36 +1,34 @@
-//! Settings of a recogniser.
+//! Settings of a recognition.
 use std::{fmt, sync::Arc, time::Duration};
 
-use rechka_log::Partition;
 use rechka_speech::{
-    audio::{PcmFormat, Vad, VadOptions},
+    audio::{Encoding, PcmFormat, Vad, VadOptions},
     live::{self, Policy, VoiceActivity},
     whisper::Task,
 };
+use rechka_sql::{
+    Relation,
+    plan::{SpeechTask, Transcribe},
+};
 use rechka_types::Provenance;
 
-use super::record::Settings;
+use super::{
+    model::{LoadedModel, Models, NoModels},
+    record::Settings,
+    topics::Topics,
+};
+use crate::{EngineError, Result};
 
 /// Makes voice activity detectors.
 pub type NewDetector = Arc<dyn Fn() -> Box<dyn VoiceActivity> + Send + Sync>;
 
-/// How a recogniser works.
+/// What speech is recognised with. The defaults suit one machine, but have no models.
 #[derive(Clone)]
-pub struct Config {
-    /// The consumer group; recognisers of one group share the partitions.
-    pub group: Arc<str>,
-    /// Name of the model, for the transcripts' provenance.
-    pub model: String,
-    /// Version of its weights: the first 12 hexadecimal digits of their SHA-256.
-    pub version: String,
-    /// How each session recognises.
-    pub live: live::Config,
+pub struct Speech {
+    /// Where models come from.
+    pub models: Arc<dyn Models>,
     /// What tells speech from silence.
     pub detector: NewDetector,
-    /// The format of records that don't say theirs.
-    pub format: Option<PcmFormat>,
-    /// Partitions of topics that don't exist yet.
-    pub partitions: Partition,
     /// Sessions in memory at once. Others wait in the log until one is complete, or has had no audio for a while.
     pub max_sessions: usize,
     /// A session that had no audio for this long gives its room to one that waits.
@@ -41,27 +39,79 @@ pub struct Config {
     pub max_backlog: f64,
 }
 
-impl Config {
-    /// The usual settings for a model.
-    pub fn new(model: impl Into<String>, version: impl Into<String>, live: live::Config) -> Self {
-        Config {
-            group: "recogniser".into(),
-            model: model.into(),
-            version: version.into(),
-            live,
+impl Default for Speech {
+    fn default() -> Self {
+        Speech {
+            models: Arc::new(NoModels),
             detector: Arc::new(|| Box::new(Vad::new(VadOptions::default()))),
-            format: None,
-            partitions: 4,
             max_sessions: 256,
             idle: Duration::from_secs(10),
             max_batch: 16,
             max_backlog: 20.0,
         }
     }
+}
+
+impl fmt::Debug for Speech {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Speech")
+            .field("max_sessions", &self.max_sessions)
+            .field("idle", &self.idle)
+            .field("max_batch", &self.max_batch)
+            .field("max_backlog", &self.max_backlog)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How one stream of audio is recognised.
+#[derive(Clone)]
+pub(crate) struct Config {
+    /// The query that it belongs to.
+    pub query: Arc<str>,
+    pub topics: Topics,
+    /// Name of the model, for the transcripts' provenance.
+    pub name: Arc<str>,
+    pub model: LoadedModel,
+    /// The format of records that don't say theirs.
+    pub format: Option<PcmFormat>,
+    pub speech: Speech,
+}
+
+impl Config {
+    /// Opens the model that is asked for.
+    pub fn new(
+        query: Arc<str>,
+        transcribe: &Transcribe,
+        audio: &Relation,
+        topics: Topics,
+        speech: Speech,
+    ) -> Result<Self> {
+        let opened = speech.models.open(&transcribe.model, transcribe.precision);
+        let mut model = opened.map_err(|reason| EngineError::Model {
+            model: transcribe.model.to_string(),
+            reason,
+        })?;
+        for options in [&mut model.live.options, &mut model.live.last_options] {
+            options.language = transcribe.language.as_deref().map(str::to_owned);
+            options.task = match transcribe.task {
+                SpeechTask::Transcribe => Task::Transcribe,
+                SpeechTask::Translate => Task::Translate,
+            };
+        }
+        Ok(Config {
+            query,
+            topics,
+            name: Arc::clone(&transcribe.model),
+            model,
+            format: format(audio)?,
+            speech,
+        })
+    }
 
     /// How sessions with these settings recognise.
     pub(super) fn of(&self, settings: &Settings) -> live::Config {
-        let mut live = self.live.clone();
+        let mut live = self.model.live.clone();
         for options in [&mut live.options, &mut live.last_options] {
             if settings.language.is_some() {
                 options.language.clone_from(&settings.language);
@@ -75,15 +125,18 @@ impl Config {
 
     /// What to write beside what sessions with these settings recognise.
     pub(super) fn provenance(&self, settings: &Settings) -> Provenance {
-        let live = &self.live;
+        let live = self.of(settings);
         let policy = match live.policy {
             Policy::LocalAgreement => "local-agreement",
             Policy::AlignAtt => "align-att",
         };
-        let task = if settings.translate { "translate" } else { "transcribe" };
+        let task = match live.options.task {
+            Task::Transcribe => "transcribe",
+            Task::Translate => "translate",
+        };
         Provenance {
-            model: self.model.clone(),
-            version: self.version.clone(),
+            model: self.name.to_string(),
+            version: self.model.version.clone(),
             parameters: format!(
                 "policy={policy} task={task} min_chunk={} max_buffer={} prompt={} beam={}",
                 live.min_chunk, live.max_buffer, live.prompt_characters, live.last_options.beam_size
@@ -92,20 +145,14 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Config")
-            .field("group", &self.group)
-            .field("model", &self.model)
-            .field("version", &self.version)
-            .field("live", &self.live)
-            .field("format", &self.format)
-            .field("partitions", &self.partitions)
-            .field("max_sessions", &self.max_sessions)
-            .field("idle", &self.idle)
-            .field("max_batch", &self.max_batch)
-            .field("max_backlog", &self.max_backlog)
-            .finish_non_exhaustive()
-    }
+/// What a stream's records are if they don't say it.
+fn format(audio: &Relation) -> Result<Option<PcmFormat>> {
+    let wrong = |error: &dyn fmt::Display| EngineError::Query(format!("the audio of {}: {error}", audio.name));
+    let rechka_formats::Format::Audio(declared) = &audio.format else {
+        return Err(wrong(&"it is none"));
+    };
+    let Some(pcm) = declared else { return Ok(None) };
+    let encoding: Encoding = pcm.encoding.to_string().parse().map_err(|error| wrong(&error))?;
+    let format = PcmFormat::new(encoding, pcm.rate, pcm.channels).map_err(|error| wrong(&error))?;
+    Ok(Some(format))
 }

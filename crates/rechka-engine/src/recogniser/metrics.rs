@@ -2,7 +2,7 @@
 use std::{
     fmt::Write,
     sync::{
-        Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,6 +12,85 @@ use std::{
 const BOUNDS: [f64; 12] = [0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0];
 /// Samples per second.
 const RATE: f64 = 16_000.0;
+
+/// Name, kind, help and value of what is one number.
+type Family = (&'static str, &'static str, &'static str, fn(&Metrics) -> f64);
+
+const FAMILIES: [Family; 14] = [
+    ("sessions", "gauge", "Sessions in memory.", |own| own.sessions() as f64),
+    (
+        "sessions_waiting",
+        "gauge",
+        "Sessions that wait in the log for room in memory.",
+        |own| own.waiting() as f64,
+    ),
+    (
+        "lag_seconds",
+        "gauge",
+        "How far recognition is behind the audio in the log.",
+        Metrics::lag_seconds,
+    ),
+    ("held_samples", "gauge", "Audio samples in memory.", |own| {
+        own.held_samples() as f64
+    }),
+    (
+        "real_time_factor",
+        "gauge",
+        "Seconds of work per second of audio.",
+        Metrics::real_time_factor,
+    ),
+    (
+        "audio_seconds_total",
+        "counter",
+        "Audio that came in.",
+        Metrics::audio_seconds,
+    ),
+    (
+        "decoded_seconds_total",
+        "counter",
+        "Audio given to the model, each time it was.",
+        Metrics::decoded_seconds,
+    ),
+    (
+        "decode_seconds_total",
+        "counter",
+        "Time that the model worked.",
+        Metrics::decode_seconds,
+    ),
+    (
+        "decode_batches_total",
+        "counter",
+        "Batches given to the model.",
+        |own| own.batches() as f64,
+    ),
+    (
+        "decode_requests_total",
+        "counter",
+        "Windows given to the model.",
+        |own| own.requests() as f64,
+    ),
+    ("finals_total", "counter", "Final segments of speech.", |own| {
+        own.finals() as f64
+    }),
+    (
+        "failures_total",
+        "counter",
+        "Windows that could not be decoded.",
+        |own| own.failures.load(Relaxed) as f64,
+    ),
+    (
+        "dead_letters_total",
+        "counter",
+        "Records that could not be processed.",
+        |own| own.dead.load(Relaxed) as f64,
+    ),
+    (
+        "damaged_records_total",
+        "counter",
+        "Records that were damaged in the log, and are lost.",
+        |own| own.damaged.load(Relaxed) as f64,
+    ),
+];
 
 /// Counters and gauges of one recogniser; read them at any time.
 #[derive(Debug, Default)]
@@ -36,7 +115,6 @@ pub struct Metrics {
     pub(super) held_samples: AtomicU64,
     latencies: [AtomicU64; BOUNDS.len() + 1],
     latency_microseconds: AtomicU64,
-    error: Mutex<Option<String>>,
 }
 
 impl Metrics {
@@ -45,7 +123,7 @@ impl Metrics {
         self.sessions.load(Relaxed)
     }
 
-    /// Sessions whose audio waits in the log because [`max_sessions`](super::Config::max_sessions) are in memory.
+    /// Sessions whose audio waits in the log because [`max_sessions`](super::Speech::max_sessions) are in memory.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Relaxed)
     }
@@ -95,125 +173,52 @@ impl Metrics {
         self.held_samples.load(Relaxed)
     }
 
-    /// Why the recogniser can't work now, or does not any more.
-    pub fn error(&self) -> Option<String> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// All of it as Prometheus text (exposition format 0.0.4).
-    pub fn prometheus(&self) -> String {
+    /// All of it as Prometheus text (exposition format 0.0.4), for each query that recognises: its name, what it counts, and whether it
+    /// can work.
+    pub fn prometheus(recognitions: &[(Arc<str>, Arc<Metrics>, bool)]) -> String {
         let mut text = String::new();
-        let seconds = |microseconds: &AtomicU64| microseconds.load(Relaxed) as f64 / 1e6;
-        let single: [(&str, &str, &str, f64); 15] = [
-            ("sessions", "gauge", "Sessions in memory.", self.sessions() as f64),
-            (
-                "sessions_waiting",
-                "gauge",
-                "Sessions that wait in the log for room in memory.",
-                self.waiting() as f64,
-            ),
-            (
-                "lag_seconds",
-                "gauge",
-                "How far recognition is behind the audio in the log.",
-                self.lag_seconds(),
-            ),
-            (
-                "held_samples",
-                "gauge",
-                "Audio samples in memory.",
-                self.held_samples() as f64,
-            ),
-            (
-                "real_time_factor",
-                "gauge",
-                "Seconds of work per second of audio.",
-                self.real_time_factor(),
-            ),
-            (
-                "up",
-                "gauge",
-                "0 while the recogniser can't work.",
-                f64::from(u8::from(self.error().is_none())),
-            ),
-            (
-                "audio_seconds_total",
-                "counter",
-                "Audio that came in.",
-                self.audio_seconds(),
-            ),
-            (
-                "decoded_seconds_total",
-                "counter",
-                "Audio given to the model, each time it was.",
-                self.decoded_seconds(),
-            ),
-            (
-                "decode_seconds_total",
-                "counter",
-                "Time that the model worked.",
-                self.decode_seconds(),
-            ),
-            (
-                "decode_batches_total",
-                "counter",
-                "Batches given to the model.",
-                self.batches() as f64,
-            ),
-            (
-                "decode_requests_total",
-                "counter",
-                "Windows given to the model.",
-                self.requests() as f64,
-            ),
-            (
-                "finals_total",
-                "counter",
-                "Final segments of speech.",
-                self.finals() as f64,
-            ),
-            (
-                "failures_total",
-                "counter",
-                "Windows that could not be decoded.",
-                self.failures.load(Relaxed) as f64,
-            ),
-            (
-                "dead_letters_total",
-                "counter",
-                "Records that could not be processed.",
-                self.dead.load(Relaxed) as f64,
-            ),
-            (
-                "damaged_records_total",
-                "counter",
-                "Records that were damaged in the log, and are lost.",
-                self.damaged.load(Relaxed) as f64,
-            ),
-        ];
-        for (name, kind, help, value) in single {
+        if recognitions.is_empty() {
+            return text;
+        }
+        for (name, kind, help, value) in FAMILIES {
             let name = format!("rechka_recogniser_{name}");
             // Writing to a String can't fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (query, metrics, _) in recognitions {
+                let _ = writeln!(text, "{name}{{query=\"{query}\"}} {}", value(metrics));
+            }
+        }
+        let name = "rechka_recogniser_up";
+        let _ = writeln!(
+            text,
+            "# HELP {name} 0 while the recogniser can't work.\n# TYPE {name} gauge"
+        );
+        for (query, _, up) in recognitions {
+            let _ = writeln!(text, "{name}{{query=\"{query}\"}} {}", u8::from(*up));
         }
         let name = "rechka_recogniser_final_latency_seconds";
         let _ = writeln!(
             text,
-            "# HELP {name} From the record with a segment's last audio to the durable segment."
+            "# HELP {name} From the record with a segment's last audio to the durable segment.\n# TYPE {name} histogram"
         );
-        let _ = writeln!(text, "# TYPE {name} histogram");
+        for (query, metrics, _) in recognitions {
+            metrics.histogram(&mut text, name, query);
+        }
+        text
+    }
+
+    fn histogram(&self, text: &mut String, name: &str, query: &str) {
         let mut count = 0;
         for (index, bucket) in self.latencies.iter().enumerate() {
             count += bucket.load(Relaxed);
             let bound = BOUNDS.get(index).map_or("+Inf".to_owned(), f64::to_string);
-            let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {count}");
+            let _ = writeln!(text, "{name}_bucket{{query=\"{query}\",le=\"{bound}\"}} {count}");
         }
+        let sum = self.latency_microseconds.load(Relaxed) as f64 / 1e6;
         let _ = writeln!(
             text,
-            "{name}_sum {}\n{name}_count {count}",
-            seconds(&self.latency_microseconds)
+            "{name}_sum{{query=\"{query}\"}} {sum}\n{name}_count{{query=\"{query}\"}} {count}"
         );
-        text
     }
 
     fn decoded_seconds(&self) -> f64 {
@@ -225,9 +230,5 @@ impl Metrics {
         self.latencies[bucket].fetch_add(1, Relaxed);
         self.latency_microseconds
             .fetch_add(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    pub(super) fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 }

@@ -1,5 +1,11 @@
 //! What recognises.
-use rechka_speech::whisper::{Hypothesis, Request, Transcriber};
+use std::sync::Arc;
+
+use rechka_speech::{
+    live,
+    whisper::{Hypothesis, Request, Transcriber},
+};
+use rechka_sql::plan::Precision;
 
 /// A model that turns windows of audio into hypotheses: a [`Transcriber`], or a script in tests.
 pub trait Model: Send + Sync + 'static {
@@ -13,5 +19,31 @@ impl Model for Transcriber {
         results
             .map(|result| result.map_err(|error| error.to_string()))
             .collect()
+    }
+}
+
+/// A model that is ready.
+#[derive(Clone)]
+pub struct LoadedModel {
+    /// Version of its weights: the first 12 hexadecimal digits of their SHA-256.
+    pub version: String,
+    /// The model.
+    pub model: Arc<dyn Model>,
+    /// How it likes to recognise.
+    pub live: live::Config,
+}
+
+/// Where models come from.
+pub trait Models: Send + Sync {
+    /// Finds and loads a model; one that is loaded already is shared. Else why there is none, and what to do about it.
+    fn open(&self, model: &str, precision: Precision) -> Result<LoadedModel, String>;
+}
+
+/// There are none.
+pub(super) struct NoModels;
+
+impl Models for NoModels {
+    fn open(&self, model: &str, _: Precision) -> Result<LoadedModel, String> {
+        Err(format!("models can't be loaded here, so not {model:?} either"))
     }
 }

@@ -8,28 +8,31 @@ use std::{
 
 use rechka_log::{Ack, Fetched, Log, LogError, Offset, Partition, RecordRef, TopicPartition};
 use rechka_speech::whisper::Request;
-use rechka_types::topics;
 
 use super::{
-    Config, Metrics, Model,
+    Metrics,
+    config::Config,
     outbox::Outbox,
     record::{Content, parse},
+    report::Report,
     slot::{CatchUp, Sessions, Slot},
     stored,
     stream::Stream,
     transcripts::{partial, transcript},
 };
-use crate::{Outcome, Processor, Result};
+use crate::{Outcome, Processor, Result, statistics::Counts};
 
 /// Samples per second.
 const RATE: f64 = 16_000.0;
 
 /// Recognises the sessions of its partitions.
-pub(super) struct Recognition<M: ?Sized> {
+pub(crate) struct Recognition {
     log: Arc<dyn Log>,
-    model: Arc<M>,
     config: Config,
     metrics: Arc<Metrics>,
+    report: Option<Report>,
+    /// When the first record of the epoch came.
+    epoch: Option<Instant>,
     partitions: BTreeMap<Partition, Sessions>,
     outbox: Outbox,
     /// Segments in the outbox: partition, and timestamp of the audio.
@@ -39,19 +42,37 @@ pub(super) struct Recognition<M: ?Sized> {
     turn: (Partition, String),
 }
 
-impl<M: Model + ?Sized> Recognition<M> {
-    pub fn new(log: Arc<dyn Log>, model: Arc<M>, config: Config, metrics: Arc<Metrics>) -> Self {
+impl Recognition {
+    pub fn new(log: Arc<dyn Log>, config: Config, metrics: Arc<Metrics>, report: Option<Report>) -> Self {
         Recognition {
+            outbox: Outbox::new(config.query.clone(), config.topics.clone()),
             log,
-            model,
             config,
             metrics,
+            report,
+            epoch: None,
             partitions: BTreeMap::new(),
-            outbox: Outbox::default(),
             finals: Vec::new(),
             partials: Vec::new(),
             turn: (0, String::new()),
         }
+    }
+
+    /// Takes a partition in which nothing was heard yet.
+    pub fn begin(&mut self, partition: Partition, next: Offset) {
+        self.partitions.insert(partition, Sessions::new(next, BTreeMap::new()));
+    }
+
+    /// No more audio comes in this partition: what is still being said there is complete.
+    pub fn end(&mut self, partition: Partition) {
+        if let Some(sessions) = self.partitions.get_mut(&partition) {
+            sessions.at_end = true;
+        }
+    }
+
+    /// Whether all that is said in all partitions, to their ends, has been recognised.
+    pub fn is_complete(&self) -> bool {
+        self.partitions.values().all(Sessions::is_worked_off)
     }
 
     fn slots(&self) -> impl Iterator<Item = (Partition, &String, &Slot)> {
@@ -85,7 +106,7 @@ impl<M: Model + ?Sized> Recognition<M> {
     }
 
     fn max_backlog(&self) -> u64 {
-        (self.config.max_backlog.max(1.0) * RATE) as u64
+        (self.config.speech.max_backlog.max(1.0) * RATE) as u64
     }
 
     /// One record of a partition.
@@ -145,6 +166,9 @@ impl<M: Model + ?Sized> Recognition<M> {
     fn dead(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>, reason: &str) -> Result<()> {
         tracing::warn!(partition, offset, reason, "a record went to the dead letters");
         self.metrics.dead.fetch_add(1, Relaxed);
+        if let Some(sessions) = self.partitions.get_mut(&partition) {
+            sessions.counts.dead += 1;
+        }
         Ok(self.outbox.dead(partition, offset, record, reason)?)
     }
 
@@ -160,11 +184,11 @@ impl<M: Model + ?Sized> Recognition<M> {
             return Ok(());
         };
         let config = self.config.of(&slot.stored.settings).into();
-        slot.stream = Some(Stream::restore(config, (self.config.detector)(), &slot.stored));
+        slot.stream = Some(Stream::restore(config, (self.config.speech.detector)(), &slot.stored));
         slot.wants_room = false;
         slot.touched = Instant::now();
         if slot.stored.replay < sessions.position {
-            let from = TopicPartition::new(topics::AUDIO, partition);
+            let from = TopicPartition::new(Arc::clone(&self.config.topics.audio), partition);
             let reader = self.log.read(vec![(from, slot.stored.replay)])?;
             slot.catch_up = Some(CatchUp {
                 reader,
@@ -175,12 +199,12 @@ impl<M: Model + ?Sized> Recognition<M> {
     }
 
     fn has_room(&self) -> bool {
-        self.in_memory() < self.config.max_sessions.max(1)
+        self.in_memory() < self.config.speech.max_sessions.max(1)
     }
 
     /// Puts the session that was idle longest back into the log. All that sessions said must have been collected.
     fn make_room(&mut self) {
-        let enough = self.config.idle;
+        let enough = self.config.speech.idle;
         let idle = |slot: &&mut Slot| {
             slot.stream.is_some() && slot.catch_up.is_none() && !slot.is_due() && slot.touched.elapsed() >= enough
         };
@@ -255,6 +279,19 @@ impl<M: Model + ?Sized> Recognition<M> {
         Ok(())
     }
 
+    /// Completes the sessions of partitions that are at their end, as soon as they have heard all that there is.
+    fn complete(&mut self) {
+        let now = now();
+        let ended = self.partitions.values_mut().filter(|sessions| sessions.at_end);
+        for slot in ended.flat_map(|sessions| sessions.open.values_mut()) {
+            match &mut slot.stream {
+                Some(stream) if slot.catch_up.is_none() => stream.finish(now),
+                Some(_) => {}
+                None => slot.wants_room = true,
+            }
+        }
+    }
+
     /// Gives the model a batch of what is due; true when more is.
     fn decode(&mut self) -> bool {
         let due = self.slots().filter(|(_, _, slot)| slot.is_due());
@@ -266,8 +303,8 @@ impl<M: Model + ?Sized> Recognition<M> {
         due.rotate_left(turn);
         // Somebody waits for the end of what was said; what is still being said goes on anyway.
         due.sort_by_key(|(partition, name)| !self.is_last(*partition, name));
-        let more = due.len() > self.config.max_batch.max(1);
-        due.truncate(self.config.max_batch.max(1));
+        let more = due.len() > self.config.speech.max_batch.max(1);
+        due.truncate(self.config.speech.max_batch.max(1));
         self.turn.clone_from(&due[due.len() - 1]);
         let request = |(partition, name): &(Partition, String)| {
             let slot = self.partitions.get(partition)?.open.get(name)?;
@@ -276,7 +313,7 @@ impl<M: Model + ?Sized> Recognition<M> {
         let requests: Vec<Request<'_>> = due.iter().filter_map(request).collect();
         let samples: usize = requests.iter().map(|request| request.audio.len()).sum();
         let started = Instant::now();
-        let mut results = self.model.transcribe(&requests).into_iter();
+        let mut results = self.config.model.model.transcribe(&requests).into_iter();
         let metrics = self.metrics.clone();
         metrics
             .decode_microseconds
@@ -323,6 +360,7 @@ impl<M: Model + ?Sized> Recognition<M> {
                             rechka_types::Kind::End => complete.push((name.clone(), timestamp)),
                             _ => {}
                         }
+                        sessions.counts.rows_out += 1;
                         self.outbox.transcript(partition, &transcript, timestamp)?;
                     }
                 }
@@ -350,6 +388,39 @@ impl<M: Model + ?Sized> Recognition<M> {
         Ok(())
     }
 
+    /// Notes whether a partition is read to where its audio ends.
+    fn look_for_end(&mut self, partition: Partition) {
+        let Some(ends) = self.report.as_ref().and_then(|report| report.ends.as_ref()) else {
+            return;
+        };
+        let end = ends.get(&TopicPartition::new(Arc::clone(&self.config.topics.audio), partition));
+        if let (Some(end), Some(sessions)) = (end, self.partitions.get_mut(&partition)) {
+            sessions.at_end |= sessions.position >= *end;
+        }
+    }
+
+    /// Tells what the epoch that was committed has brought.
+    fn tell(&mut self) {
+        let lasted = self.epoch.take().map_or(Duration::ZERO, |began| began.elapsed());
+        let Some(report) = &self.report else { return };
+        for (&partition, sessions) in &mut self.partitions {
+            if let Some(counts) = sessions.take_counts() {
+                report.epoch(
+                    partition,
+                    sessions.position,
+                    Counts {
+                        epoch: lasted,
+                        ..counts
+                    },
+                );
+            }
+            if sessions.is_worked_off() && !sessions.end_is_told {
+                sessions.end_is_told = true;
+                report.ended(partition);
+            }
+        }
+    }
+
     fn measure(&self) {
         let count = |wanted: fn(&Slot) -> bool| self.slots().filter(|(_, _, slot)| wanted(slot)).count() as u64;
         let backlog = self.slots().map(|(_, _, slot)| slot.backlog()).max().unwrap_or(0);
@@ -372,11 +443,12 @@ impl<M: Model + ?Sized> Recognition<M> {
     }
 }
 
-impl<M: Model + ?Sized> Processor for Recognition<M> {
+impl Processor for Recognition {
     fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
         let offset = next.first().copied().unwrap_or_default();
-        let stored = stored::load(&*self.log, partition)?;
+        let stored = stored::load(&*self.log, &self.config.topics.state, partition)?;
         self.partitions.insert(partition, Sessions::new(offset, stored));
+        self.look_for_end(partition);
         Ok(())
     }
 
@@ -387,9 +459,16 @@ impl<M: Model + ?Sized> Processor for Recognition<M> {
     }
 
     fn push(&mut self, fetched: &Fetched) -> Result<()> {
+        let partition = fetched.from.partition;
+        self.epoch.get_or_insert_with(Instant::now);
         for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {
-            self.take(fetched.from.partition, offset, &record)?;
+            self.take(partition, offset, &record)?;
         }
+        if let Some(sessions) = self.partitions.get_mut(&partition) {
+            sessions.counts.records_in += fetched.batch.len() as u64;
+            sessions.position = sessions.position.max(fetched.next_offset());
+        }
+        self.look_for_end(partition);
         Ok(())
     }
 
@@ -401,18 +480,25 @@ impl<M: Model + ?Sized> Processor for Recognition<M> {
         tracing::error!(%from, ?offsets, reason, "damaged records are left out");
         sessions.position = offsets.end;
         self.metrics.damaged.fetch_add(offsets.end - offsets.start, Relaxed);
-        Ok(self.outbox.lost(from.partition, offsets, reason, now())?)
+        self.outbox.lost(from.partition, offsets, reason, now())?;
+        self.look_for_end(from.partition);
+        Ok(())
     }
 
     fn work(&mut self) -> Result<bool> {
         self.collect()?;
         self.wake_waiting()?;
         self.catch_up()?;
+        self.complete();
         let more = self.decode();
         self.collect()?;
         self.publish_partials()?;
         self.measure();
-        Ok(more || self.slots().any(|(_, _, slot)| slot.catch_up.is_some()))
+        let unfinished = |sessions: &Sessions| sessions.at_end && !sessions.open.is_empty();
+        Ok(
+            more || self.slots().any(|(_, _, slot)| slot.catch_up.is_some())
+                || self.partitions.values().any(unfinished),
+        )
     }
 
     fn output(&mut self) -> Result<Outcome> {
@@ -429,17 +515,18 @@ impl<M: Model + ?Sized> Processor for Recognition<M> {
     }
 
     fn is_urgent(&self) -> bool {
-        self.outbox.is_urgent()
+        let is_news = |sessions: &Sessions| sessions.is_worked_off() && !sessions.end_is_told;
+        self.outbox.is_urgent() || self.partitions.values().any(is_news)
     }
 
     fn committed(&mut self) -> Result<()> {
         let now = now();
-        self.metrics.set_error(None);
         self.metrics.finals.fetch_add(self.finals.len() as u64, Relaxed);
         for (_, timestamp) in self.finals.drain(..) {
             self.metrics
                 .latency(Duration::from_millis(u64::try_from(now - timestamp).unwrap_or(0)));
         }
+        self.tell();
         Ok(())
     }
 
@@ -458,7 +545,9 @@ impl<M: Model + ?Sized> Processor for Recognition<M> {
     }
 
     fn failed(&mut self, error: &LogError) {
-        self.metrics.set_error(Some(error.to_string()));
+        if let Some(report) = &self.report {
+            report.meter.failed(error.to_string());
+        }
     }
 }
 

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use rechka_log::{
     Append, BatchBuilder, Header, MAX_RECORD_BYTES, Offset, Partition, RecordRef, Result, TopicPartition,
 };
-use rechka_types::{Partial, Transcript, topics};
+use rechka_types::{Partial, Transcript};
 
-use super::stored::STATE;
+use super::topics::Topics;
 
 /// Bytes after which a batch is complete and another one begins.
 const BATCH_BYTES: usize = 1 << 20;
@@ -47,8 +47,9 @@ impl Batches {
 }
 
 /// Records that wait for the epoch's end.
-#[derive(Default)]
 pub(super) struct Outbox {
+    query: Arc<str>,
+    topics: Topics,
     transcripts: Batches,
     dead: Batches,
     state: Batches,
@@ -57,6 +58,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    pub fn new(query: Arc<str>, topics: Topics) -> Self {
+        Outbox {
+            query,
+            topics,
+            transcripts: Batches::default(),
+            dead: Batches::default(),
+            state: Batches::default(),
+            partials: Batches::default(),
+        }
+    }
+
     pub fn transcript(&mut self, partition: Partition, transcript: &Transcript, timestamp: i64) -> Result<()> {
         let key = transcript.session.as_bytes();
         self.transcripts
@@ -64,13 +76,16 @@ impl Outbox {
     }
 
     pub fn partial(&mut self, partition: Partition, partial: &Partial, timestamp: i64) -> Result<()> {
+        if self.topics.partials.is_none() {
+            return Ok(());
+        }
         let key = partial.session.as_bytes();
         self.partials.push(partition, Some(key), &json(partial), timestamp, &[])
     }
 
     /// A record of the audio topic that could not be processed, as it was, with headers that say why and where it was.
     pub fn dead(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>, reason: &str) -> Result<()> {
-        let why = why(partition, offset..offset + 1, reason);
+        let why = self.why(partition, offset..offset + 1, reason);
         let size = |headers: &[Header<'_>]| {
             headers
                 .iter()
@@ -91,7 +106,7 @@ impl Outbox {
 
     /// Records of the audio topic that are damaged: one empty record with headers that say why and where they were.
     pub fn lost(&mut self, partition: Partition, offsets: Range<Offset>, reason: &str, timestamp: i64) -> Result<()> {
-        let why = why(partition, offsets, reason);
+        let why = self.why(partition, offsets, reason);
         let headers = why.each_ref().map(|(name, value)| (*name, value.as_bytes()));
         self.dead.push(partition, None, &[], timestamp, &headers)
     }
@@ -114,14 +129,29 @@ impl Outbox {
 
     /// Takes what the epoch writes: output and state.
     pub fn epoch(&mut self) -> (Vec<Append>, Vec<Append>) {
-        let mut output = appends_to(topics::TRANSCRIPTS, &mut self.transcripts);
-        output.append(&mut appends_to(&topics::dead(topics::AUDIO), &mut self.dead));
-        (output, appends_to(STATE, &mut self.state))
+        let mut output = appends_to(&self.topics.transcripts, &mut self.transcripts);
+        output.append(&mut appends_to(&self.topics.dead().into(), &mut self.dead));
+        (output, appends_to(&self.topics.state, &mut self.state))
     }
 
     /// Takes what is written at once.
     pub fn partials(&mut self) -> Vec<Append> {
-        appends_to(topics::PARTIALS, &mut self.partials)
+        match &self.topics.partials {
+            Some(topic) => appends_to(topic, &mut self.partials),
+            None => Vec::new(),
+        }
+    }
+
+    /// The headers of a dead letter: why, and where it was.
+    fn why(&self, partition: Partition, offsets: Range<Offset>, reason: &str) -> [(&'static str, String); 6] {
+        [
+            ("dead.query", self.query.to_string()),
+            ("dead.reason", reason.to_owned()),
+            ("dead.topic", self.topics.audio.to_string()),
+            ("dead.partition", partition.to_string()),
+            ("dead.offset", offsets.start.to_string()),
+            ("dead.records", (offsets.end - offsets.start).to_string()),
+        ]
     }
 
     /// Forgets a partition.
@@ -137,8 +167,7 @@ impl Outbox {
     }
 }
 
-fn appends_to(topic: &str, batches: &mut Batches) -> Vec<Append> {
-    let topic: Arc<str> = topic.into();
+fn appends_to(topic: &Arc<str>, batches: &mut Batches) -> Vec<Append> {
     let batches = std::mem::take(batches).0.into_iter();
     let each = batches.flat_map(|(partition, batches)| batches.into_iter().map(move |batch| (partition, batch)));
     each.map(|(partition, batch)| Append {
@@ -146,17 +175,6 @@ fn appends_to(topic: &str, batches: &mut Batches) -> Vec<Append> {
         batch: batch.finish(),
     })
     .collect()
-}
-
-/// The headers of a dead letter: why, and where it was.
-fn why(partition: Partition, offsets: Range<Offset>, reason: &str) -> [(&'static str, String); 5] {
-    [
-        ("dead.reason", reason.to_owned()),
-        ("dead.topic", topics::AUDIO.to_owned()),
-        ("dead.partition", partition.to_string()),
-        ("dead.offset", offsets.start.to_string()),
-        ("dead.records", (offsets.end - offsets.start).to_string()),
-    ]
 }
 
 /// Structs of text, numbers and lists can always be written.

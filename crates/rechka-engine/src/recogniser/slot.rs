@@ -11,6 +11,7 @@ use super::{
     stored::Stored,
     stream::Stream,
 };
+use crate::statistics::Counts;
 
 /// Sessions that are complete and still known, so that what is sent twice does not begin them anew.
 const KNOWN_COMPLETE: usize = 1024;
@@ -23,6 +24,13 @@ pub(super) struct Sessions {
     pub newest: i64,
     pub open: BTreeMap<String, Slot>,
     complete: VecDeque<String>,
+    /// No more audio comes.
+    pub at_end: bool,
+    /// Whether somebody knows that all is worked off.
+    pub end_is_told: bool,
+    /// What happened since it was told last.
+    pub counts: Counts,
+    counts_are_new: bool,
 }
 
 /// An open session.
@@ -55,6 +63,10 @@ impl Sessions {
             newest: 0,
             open: BTreeMap::new(),
             complete: VecDeque::new(),
+            at_end: false,
+            end_is_told: false,
+            counts: Counts::default(),
+            counts_are_new: true,
         };
         for (name, stored) in stored {
             match stored {
@@ -63,6 +75,29 @@ impl Sessions {
             }
         }
         sessions
+    }
+
+    /// Whether no more audio comes, and all that was said is recognised.
+    pub fn is_worked_off(&self) -> bool {
+        self.at_end && self.open.is_empty()
+    }
+
+    /// What happened since the last call, if anything did.
+    pub fn take_counts(&mut self) -> Option<Counts> {
+        let Counts {
+            records_in,
+            rows_out,
+            dead,
+            ..
+        } = self.counts;
+        let happened = std::mem::take(&mut self.counts_are_new) || records_in + rows_out + dead > 0;
+        let held = self.open.values().filter_map(|slot| slot.stream.as_ref());
+        let samples: usize = held.map(|stream| stream.session().held()).sum();
+        happened.then(|| Counts {
+            watermark: i64::MIN,
+            state_bytes: samples * size_of::<f32>(),
+            ..std::mem::take(&mut self.counts)
+        })
     }
 
     pub fn is_complete(&self, name: &str) -> bool {

@@ -2,17 +2,15 @@
 use rechka_log::{Log, Offset, Partition, TopicPartition};
 use rechka_speech::{audio::PcmFormat, live::SessionState};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::record::Settings;
 use crate::{EngineError, Result};
 
-/// The topic of the sessions' state. Key: the session.
-pub const STATE: &str = "recogniser.state";
-/// Version of the records in [`STATE`].
+/// Version of the records of state.
 const VERSION: u32 = 1;
 
-/// The value of a record in [`STATE`].
+/// The value of a record of state.
 #[derive(Serialize, Deserialize)]
 struct Record {
     version: u32,
@@ -63,7 +61,7 @@ impl Stored {
     }
 }
 
-/// The value of a session's record in [`STATE`].
+/// The value of a session's record of state.
 pub(super) fn encode(open: Option<&Stored>) -> Vec<u8> {
     let record = Record {
         version: VERSION,
@@ -73,9 +71,9 @@ pub(super) fn encode(open: Option<&Stored>) -> Vec<u8> {
     serde_json::to_vec(&record).unwrap_or_default()
 }
 
-/// The sessions of a partition; complete ones are none.
-pub(super) fn load(log: &dyn Log, partition: Partition) -> Result<BTreeMap<String, Option<Stored>>> {
-    let partition = TopicPartition::new(STATE, partition);
+/// The sessions of a partition as the topic `state` has them; complete ones are none.
+pub(super) fn load(log: &dyn Log, state: &Arc<str>, partition: Partition) -> Result<BTreeMap<String, Option<Stored>>> {
+    let partition = TopicPartition::new(Arc::clone(state), partition);
     let offsets = log.offsets(&partition)?;
     let mut sessions = BTreeMap::new();
     let mut reader = log.read(vec![(partition, offsets.start)])?;
@@ -93,7 +91,7 @@ pub(super) fn load(log: &dyn Log, partition: Partition) -> Result<BTreeMap<Strin
                 continue;
             }
             let open = decode(record.value).map_err(|reason| EngineError::State {
-                topic: STATE.into(),
+                topic: state.to_string(),
                 key: key.clone(),
                 reason,
             })?;

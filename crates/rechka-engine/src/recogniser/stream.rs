@@ -110,11 +110,22 @@ impl Stream {
                 self.skip(frames);
             }
             self.mark(offset, timestamp);
-            self.finish_decoder();
-            self.complete = true;
-            self.session.finish();
+            self.finish(timestamp);
         }
         self.taken = self.taken.max(offset + 1);
+    }
+
+    /// Takes it that nothing more comes. `now`: when that is, if it never had audio.
+    pub fn finish(&mut self, now: i64) {
+        if self.complete {
+            return;
+        }
+        if self.marks.is_empty() {
+            self.mark(self.taken, now);
+        }
+        self.finish_decoder();
+        self.complete = true;
+        self.session.finish();
     }
 
     /// What it has to say, each with the timestamp of the record with whose audio it ends.

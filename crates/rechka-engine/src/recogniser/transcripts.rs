@@ -2,7 +2,7 @@
 use rechka_speech::live::{Content, Output};
 use rechka_types::{Kind, Partial, Transcript, Word};
 
-use super::{Config, record::Settings};
+use super::{config::Config, record::Settings};
 
 /// A partial; none for what is final.
 pub(super) fn partial(session: &str, output: &Output) -> Option<Partial> {

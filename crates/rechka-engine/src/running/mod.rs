@@ -4,30 +4,41 @@ mod slot;
 mod topics;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use rechka_log::Log;
-use rechka_sql::plan::Query;
+use rechka_log::{Log, Offset, Partition, TopicPartition};
+use rechka_sql::plan::{Query, Transcribe};
 
 pub use options::{Reading, RunOptions};
 use slot::Slot;
 
 use crate::{
-    EngineError, Result,
-    stage::{StageContext, context, fingerprints},
+    EngineError, Processor, Result, Settings,
+    recogniser::{self, Metrics, Recognition, Report},
+    stage::{
+        StageContext, StageProcessor,
+        context::{self, Topics},
+        fingerprints,
+    },
     statistics::{Meter, Statistics},
 };
+
+/// An epoch of a recognition that has nothing to say lasts so long at least: each writes what changed of the sessions.
+const RECOGNITION_EPOCH: Duration = Duration::from_secs(1);
 
 /// A query on threads of its own. Dropping it stops it.
 pub struct RunningQuery {
     log: Arc<dyn Log>,
     meter: Arc<Meter>,
     control: Arc<Control>,
+    recognition: Option<Arc<Metrics>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -72,44 +83,37 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
     let begins = Arc::new(topics::exchange_ends(&*log, &query)?);
     let names = |topics: &[(Arc<str>, Vec<usize>)]| topics.iter().map(|(topic, _)| topic.clone()).collect();
     let metered = stages.iter().map(|(topics, tasks)| (names(topics), *tasks));
-    let meter = Arc::new(Meter::new(query.name.clone(), metered.collect()));
-    let control = Arc::new(Control::default());
-    let fingerprints = fingerprints(&query);
+    let launch = Launch {
+        meter: Arc::new(Meter::new(query.name.clone(), metered.collect())),
+        control: Arc::new(Control::default()),
+        fingerprints: fingerprints(&query),
+        log,
+        query,
+        options,
+        ends,
+        begins,
+    };
     let mut slots = Vec::new();
+    let mut recognition = None;
     for (number, (topics, tasks)) in stages.into_iter().enumerate() {
-        let stage = &query.stages[number];
-        let context = Arc::new(StageContext {
-            log: log.clone(),
-            number,
-            fingerprint: fingerprints[number],
-            topics,
-            sources: context::sources(&query, stage)?,
-            state: context::state(&query, number),
-            processing_time: context::processing_time(stage),
-            ends: ends.clone(),
-            begins: begins.clone(),
-            new_operator: options.new_operator.clone(),
-            snapshot_bytes: options.snapshot_bytes,
-            purge: options.purge,
-            clock: options.clock.clone(),
-            failpoint: options.failpoint.clone(),
-            meter: meter.clone(),
-            stop: control.stop.clone(),
-            query: query.clone(),
-        });
-        // All join before any polls, so that no partition is given to one and taken away again.
-        for _ in 0..tasks.min(options.parallelism.max(1)) {
-            slots.push(Slot::new(context.clone(), options.clone(), control.clone())?);
+        match launch.query.stages[number].transcribes() {
+            Some(transcribe) => {
+                let metrics = Arc::new(Metrics::default());
+                slots.push(launch.recognition(number, transcribe, &metrics)?);
+                recognition = Some(metrics);
+            }
+            None => slots.extend(launch.stage(number, topics, tasks)?),
         }
     }
     let mut running = RunningQuery {
-        log,
-        meter,
-        control,
+        log: launch.log,
+        meter: launch.meter,
+        control: launch.control,
+        recognition,
         threads: Vec::new(),
     };
     for slot in slots {
-        let thread = thread::Builder::new().name(format!("query {}", query.name));
+        let thread = thread::Builder::new().name(format!("query {}", launch.query.name));
         let thread = thread.spawn(move || slot.run());
         let thread = thread.map_err(|error| EngineError::Thread(error.to_string()))?;
         running.threads.push(thread);
@@ -117,10 +121,124 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
     Ok(running)
 }
 
+/// What the stages of a query that is started have in common.
+struct Launch {
+    log: Arc<dyn Log>,
+    query: Arc<Query>,
+    /// Of each stage.
+    fingerprints: Vec<u64>,
+    options: RunOptions,
+    ends: Option<Arc<BTreeMap<TopicPartition, Offset>>>,
+    begins: Arc<BTreeMap<TopicPartition, Offset>>,
+    meter: Arc<Meter>,
+    control: Arc<Control>,
+}
+
+impl Launch {
+    /// A stage of operators: a slot for each thread.
+    fn stage(&self, number: usize, topics: Topics, tasks: Partition) -> Result<Vec<Slot>> {
+        let (query, options) = (&self.query, &self.options);
+        let stage = &query.stages[number];
+        let settings = self.settings(
+            number,
+            topics.iter().map(|(topic, _)| topic.clone()).collect(),
+            options.epoch,
+        );
+        let context = Arc::new(StageContext {
+            log: self.log.clone(),
+            number,
+            fingerprint: self.fingerprints[number],
+            topics,
+            sources: context::sources(query, stage)?,
+            state: context::state(query, number),
+            processing_time: context::processing_time(stage),
+            ends: self.ends.clone(),
+            begins: self.begins.clone(),
+            new_operator: options.new_operator.clone(),
+            snapshot_bytes: options.snapshot_bytes,
+            purge: options.purge,
+            clock: options.clock.clone(),
+            failpoint: options.failpoint.clone(),
+            meter: self.meter.clone(),
+            stop: self.control.stop.clone(),
+            query: query.clone(),
+        });
+        // All join before any polls, so that no partition is given to one and taken away again.
+        let slot = |_| {
+            let context = context.clone();
+            self.slot(number, settings.clone(), move || StageProcessor::new(context.clone()))
+        };
+        (0..tasks.min(options.parallelism.max(1))).map(slot).collect()
+    }
+
+    /// A stage that recognises speech: one slot, so that the windows of all sessions go to the model together.
+    fn recognition(&self, number: usize, transcribe: &Transcribe, metrics: &Arc<Metrics>) -> Result<Slot> {
+        let audio = topics::audio(&self.query.stages[number])?;
+        let topics = topics::of_recognition(&self.query, number)?;
+        let config = recogniser::Config::new(
+            self.query.name.clone(),
+            transcribe,
+            audio,
+            topics,
+            self.options.speech.clone(),
+        )?;
+        let epoch = self.options.epoch.max(RECOGNITION_EPOCH);
+        let settings = self.settings(number, vec![audio.topic.clone()], epoch);
+        let (log, metrics) = (self.log.clone(), metrics.clone());
+        let (meter, ends, stop) = (self.meter.clone(), self.ends.clone(), self.control.stop.clone());
+        self.slot(number, settings, move || {
+            let report = Report {
+                stage: number,
+                meter: meter.clone(),
+                ends: ends.clone(),
+                stop: stop.clone(),
+            };
+            Ok(Recognition::new(
+                log.clone(),
+                config.clone(),
+                metrics.clone(),
+                Some(report),
+            ))
+        })
+    }
+
+    fn settings(&self, stage: usize, topics: Vec<Arc<str>>, epoch: Duration) -> Settings {
+        Settings {
+            group: context::group(&self.query, stage),
+            topics,
+            epoch,
+            delivery: self.options.delivery,
+            ends: self.ends.clone().unwrap_or_default(),
+            failpoint: self.options.failpoint.clone(),
+        }
+    }
+
+    fn slot<P: Processor + 'static>(
+        &self,
+        stage: usize,
+        settings: Settings,
+        processor: impl Fn() -> Result<P> + Send + 'static,
+    ) -> Result<Slot> {
+        let own = (self.meter.clone(), self.options.clone(), self.control.clone());
+        Slot::new(
+            (self.query.name.clone(), stage),
+            self.log.clone(),
+            settings,
+            processor,
+            own,
+        )
+    }
+}
+
 impl RunningQuery {
     /// How it goes.
     pub fn statistics(&self) -> Statistics {
         self.meter.statistics(&*self.log)
+    }
+
+    /// What is counted while recognising, if the query does that.
+    pub fn recognition(&self) -> Option<&Arc<Metrics>> {
+        self.recognition.as_ref()
     }
 
     /// Whether tasks still run.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Delivery, Failpoint, NewOperator, operators};
+use crate::{Delivery, Failpoint, NewOperator, Speech, operators};
 
 /// How far the input is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Makes the operators.
     pub new_operator: NewOperator,
+    /// What speech is recognised with.
+    pub speech: Speech,
     /// Where tests interrupt the tasks.
     pub failpoint: Failpoint,
 }
@@ -58,6 +60,7 @@ impl Default for RunOptions {
             purge: Duration::from_secs(10),
             clock: Arc::new(now),
             new_operator: Arc::new(operators::build_node),
+            speech: Speech::default(),
             failpoint: Failpoint::default(),
         }
     }

@@ -1,63 +1,68 @@
 //! A thread of a stage.
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use rechka_log::LogError;
+use rechka_log::{Log, LogError};
 
 use super::{Control, RunOptions};
-use crate::{
-    EngineError, Result, Settings, Task,
-    stage::{StageContext, StageProcessor, context},
-};
+use crate::{EngineError, Processor, Result, Settings, Task, statistics::Meter};
 
 /// The longest pause before a task starts again.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 /// How often a pausing thread looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A task that has joined its group, until it is told to stop.
+type Ready = Box<dyn FnOnce(&AtomicBool) -> Result<()> + Send>;
+
 /// Runs tasks of a stage, one after another as they fail.
 pub(super) struct Slot {
-    context: Arc<StageContext>,
+    query: Arc<str>,
+    stage: usize,
+    meter: Arc<Meter>,
     options: RunOptions,
     control: Arc<Control>,
+    new_task: Box<dyn Fn() -> Result<Ready> + Send>,
     /// The first task, which has joined its group already.
-    task: Option<Task<StageProcessor>>,
+    task: Option<Ready>,
 }
 
 impl Slot {
-    pub fn new(context: Arc<StageContext>, options: RunOptions, control: Arc<Control>) -> Result<Self> {
-        let mut slot = Slot {
-            context,
+    /// For a stage of a query; `processor` makes what its tasks run.
+    pub fn new<P: Processor + 'static>(
+        (query, stage): (Arc<str>, usize),
+        log: Arc<dyn Log>,
+        settings: Settings,
+        processor: impl Fn() -> Result<P> + Send + 'static,
+        (meter, options, control): (Arc<Meter>, RunOptions, Arc<Control>),
+    ) -> Result<Self> {
+        let new_task = move || -> Result<Ready> {
+            let task = Task::new(Arc::clone(&log), settings.clone(), processor()?)?;
+            Ok(Box::new(move |stop| task.run(stop)))
+        };
+        Ok(Slot {
+            query,
+            stage,
+            meter,
             options,
             control,
-            task: None,
-        };
-        slot.task = Some(slot.new_task()?);
-        Ok(slot)
-    }
-
-    fn new_task(&self) -> Result<Task<StageProcessor>> {
-        let context = &self.context;
-        let settings = Settings {
-            group: context::group(&context.query, context.number),
-            topics: context.topics.iter().map(|(topic, _)| topic.clone()).collect(),
-            epoch: self.options.epoch,
-            delivery: self.options.delivery,
-            ends: context.ends.clone().unwrap_or_default(),
-            failpoint: self.options.failpoint.clone(),
-        };
-        Task::new(context.log.clone(), settings, StageProcessor::new(context.clone())?)
+            task: Some(new_task()?),
+            new_task: Box::new(new_task),
+        })
     }
 
     /// Until the query is stopped, has ended, or gives up.
     pub fn run(mut self) {
         while !self.stopped() {
-            let task = self.task.take().map_or_else(|| self.new_task(), Ok);
-            let run = || task.and_then(|task| task.run(&self.control.stop));
+            let task = self.task.take().map_or_else(|| (self.new_task)(), Ok);
+            let run = || task.and_then(|task| task(&self.control.stop));
             let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(EngineError::Panicked));
             if let Err(error) = result {
                 self.failed(error);
@@ -66,9 +71,8 @@ impl Slot {
     }
 
     fn failed(&self, error: EngineError) {
-        let (query, stage) = (&*self.context.query.name, self.context.number);
-        tracing::error!(query, stage, %error, "a task failed");
-        let failures = self.context.meter.restarts(error.to_string());
+        tracing::error!(query = &*self.query, stage = self.stage, %error, "a task failed");
+        let failures = self.meter.restarts(error.to_string());
         let last = self.options.attempts.is_some_and(|attempts| failures >= attempts);
         let hopeless = matches!(error, EngineError::Log(LogError::Closed) | EngineError::Unfit { .. });
         if last || hopeless {

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use rechka_log::{Cleanup, Log, LogError, Offset, Partition, TopicPartition, TopicSpec};
 use rechka_sql::{
     catalog::{Kind, Relation},
-    plan::{Output, Query, Source},
+    plan::{Input, Output, Query, Source, Stage},
 };
 
 use crate::{
-    Result,
+    EngineError, Result, recogniser,
     stage::{
+        changelog,
         context::{self, Topics},
         late_topic,
     },
@@ -37,12 +38,20 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)
         if let Output::Exchange { topic, partitions, .. } = &stage.output {
             specs.push(TopicSpec::new(topic.clone(), *partitions));
         }
-        if let Some(state) = context::state(query, number) {
+        if stage.transcribes().is_some() {
+            specs.extend(of_recognition(query, number)?.own(*tasks));
+        } else if let Some(state) = context::state(query, number) {
             specs.push(TopicSpec::new(state, *tasks));
         }
     }
-    let most = stages.iter().map(|(_, tasks)| *tasks).max().unwrap_or(1);
-    specs.push(TopicSpec::new(late_topic(&query.name), most));
+    let late = query
+        .stages
+        .iter()
+        .zip(stages)
+        .filter(|(stage, _)| stage.transcribes().is_none());
+    if let Some(most) = late.map(|(_, (_, tasks))| *tasks).max() {
+        specs.push(TopicSpec::new(late_topic(&query.name), most));
+    }
     let existing = log.topics()?;
     let mut existing: BTreeMap<Arc<str>, Partition> =
         existing.into_iter().map(|spec| (spec.name, spec.partitions)).collect();
@@ -61,6 +70,26 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)
         }
     }
     Ok(())
+}
+
+/// The stream that a recognition hears.
+pub(super) fn audio(stage: &Stage) -> Result<&Relation> {
+    match stage.inputs.as_slice() {
+        [
+            Input {
+                source: Source::Stream(audio),
+                ..
+            },
+        ] => Ok(audio),
+        _ => Err(EngineError::Query("a recognition hears one stream".into())),
+    }
+}
+
+/// The topics of the stage of this number, which recognises.
+pub(super) fn of_recognition(query: &Query, number: usize) -> Result<recogniser::Topics> {
+    let audio = audio(&query.stages[number])?.topic.clone();
+    let state = changelog::topic(&query.name, number);
+    Ok(recogniser::Topics::new(audio, query.result.topic.clone(), state))
 }
 
 fn of_relation(relation: &Relation) -> TopicSpec {

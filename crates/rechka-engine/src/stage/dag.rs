@@ -297,7 +297,11 @@ fn closes(operation: &Operation) -> bool {
         Operation::Join(_) => true,
         Operation::Lookup(lookup) => lookup.as_of.is_some(),
         Operation::TopN(top) => top.closing != Closing::Never,
-        Operation::Map { .. } | Operation::AssignWindows { .. } | Operation::Unnest { .. } | Operation::Union => false,
+        Operation::Map { .. }
+        | Operation::AssignWindows { .. }
+        | Operation::Unnest { .. }
+        | Operation::Union
+        | Operation::Transcribe(_) => false,
     }
 }
 

@@ -78,6 +78,7 @@ fn operation(operation: &Operation) -> String {
             format!("top {} of {groups} by {order} {:?}", own.limit, own.closing)
         }
         Operation::Union => "union".to_owned(),
+        Operation::Transcribe(own) => own.to_string(),
     }
 }
 

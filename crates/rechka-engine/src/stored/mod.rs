@@ -1,6 +1,7 @@
 //! What is stored of relations now, as tables for DataFusion: the batch side of a query.
 mod keyed;
 mod stream;
+mod transcripts;
 
 use std::sync::Arc;
 
@@ -16,18 +17,22 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use rechka_log::Log;
-use rechka_sql::{Kind, Relation, expand_windows, logical, read_from};
+use rechka_sql::{Kind, Relation, Scanned, expand_windows, logical, read_from};
 
 use stream::StoredPartition;
+use transcripts::StoredTranscripts;
 
-use crate::{Result, stage::read_file};
+use crate::{Result, Speech, stage::read_file};
 
 /// A query over what is stored now, ready to run: the same rows as the stream gives when all of its input has come.
 ///
-/// `plan` is as written ([`rechka_sql::logical::logical_plan`]).
-pub fn query(log: &Arc<dyn Log>, plan: LogicalPlan) -> Result<DataFrame> {
+/// `plan` is as written ([`rechka_sql::logical::logical_plan`]). `speech`: what is said is recognised with.
+pub fn query(log: &Arc<dyn Log>, plan: LogicalPlan, speech: &Speech) -> Result<DataFrame> {
     let plan = expand_windows(logical::optimise(plan)?)?;
-    let plan = read_from(plan, |relation| Ok(table(log, relation)?))?;
+    let plan = read_from(plan, |scanned| match scanned {
+        Scanned::Relation(relation) => Ok(table(log, relation)?),
+        Scanned::Transcripts(transcription) => Ok(Arc::new(StoredTranscripts::new(log, transcription, speech)?)),
+    })?;
     let mut config = SessionConfig::new().with_information_schema(false);
     config.options_mut().execution.time_zone = Some("+00:00".to_owned());
     let state = SessionStateBuilder::new()

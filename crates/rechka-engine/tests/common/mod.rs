@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rechka_engine::{Config, Model, Recogniser};
+use rechka_engine::{LoadedModel, Model, Models, Outside, RunOptions, RunningQuery, Speech};
 use rechka_log::*;
 use rechka_speech::{
     Segment, Word,
@@ -18,6 +18,7 @@ use rechka_speech::{
     live::{self, VoiceActivity},
     whisper::{Ended, Hypothesis, Request},
 };
+use rechka_sql::{Pipeline, plan::Precision};
 use rechka_types::{Kind, Transcript, headers, topics};
 
 pub const PARTITIONS: Partition = 2;
@@ -121,12 +122,61 @@ impl VoiceActivity for Loudness {
     }
 }
 
-pub fn config() -> Config {
-    Config {
-        detector: Arc::new(|| Box::new(Loudness::default())),
-        partitions: PARTITIONS,
-        ..Config::new("script", "000000000000", live::Config::new(8.0))
+/// The topic of the sessions' state.
+pub const STATE: &str = "transcripts.0.state";
+/// The consumer group.
+pub const GROUP: &str = "transcripts.0";
+
+/// Gives the same model whatever is asked for.
+struct One(LoadedModel);
+
+impl Models for One {
+    fn open(&self, _: &str, _: Precision) -> std::result::Result<LoadedModel, String> {
+        Ok(self.0.clone())
     }
+}
+
+pub fn script(model: &Arc<Script>) -> LoadedModel {
+    LoadedModel {
+        version: "000000000000".into(),
+        model: model.clone(),
+        live: live::Config::new(8.0),
+    }
+}
+
+pub fn speech() -> Speech {
+    Speech {
+        detector: Arc::new(|| Box::new(Loudness::default())),
+        ..Speech::default()
+    }
+}
+
+/// The pipeline of live captions.
+pub fn captions(log: &dyn Log) -> Pipeline {
+    let text = include_str!("../../../../pipelines/captions.sql");
+    Pipeline::read(text, "".as_ref(), &Outside::new("").over(log).unwrap()).unwrap()
+}
+
+/// To recognise with this model.
+pub fn options(model: LoadedModel, speech: Speech) -> RunOptions {
+    RunOptions {
+        speech: Speech {
+            models: Arc::new(One(model)),
+            ..speech
+        },
+        ..RunOptions::default()
+    }
+}
+
+/// Starts what recognises: the pipeline of live captions with this model.
+pub fn start(log: &Arc<dyn Log>, model: LoadedModel, speech: Speech) -> rechka_engine::Result<RunningQuery> {
+    let query = captions(&**log).running.remove(0).query;
+    rechka_engine::run(log.clone(), query, options(model, speech))
+}
+
+/// Starts a recogniser that follows the script.
+pub fn start_script(log: &Arc<dyn Log>, speech: Speech) -> RunningQuery {
+    start(log, script(&Arc::default()), speech).unwrap()
 }
 
 /// A record of audio.
@@ -334,7 +384,7 @@ pub fn undisturbed(records: &[Record], sessions: usize) -> Vec<Read> {
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
     create_audio_topic(&*log);
     append(&*log, records);
-    let recogniser = Recogniser::spawn(log.clone(), Arc::new(Script::default()), config()).unwrap();
+    let recogniser = start_script(&log, speech());
     wait_for(&*log, sessions);
     recogniser.stop().unwrap();
     read(&*log, topics::TRANSCRIPTS)

@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use rechka_engine::{Reading, RunOptions, run, stored};
+use rechka_engine::{Reading, RunOptions, Speech, run, stored};
 use rechka_formats::Format;
 use rechka_log::{Append, BatchBuilder, Cleanup, Log, Partition, SqliteLog, TopicPartition, TopicSpec};
 use rechka_sql::{Kind, Mode, Pipeline, Relation, Reply, Statement, catalog::Named};
@@ -121,7 +121,8 @@ impl World {
                 plan = Some(query);
             }
         }
-        let rows = stored::query(&self.log, plan.ok_or("no query")?).map_err(|error| error.to_string())?;
+        let rows =
+            stored::query(&self.log, plan.ok_or("no query")?, &Speech::default()).map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let rows = runtime.block_on(rows.collect()).map_err(|error| error.to_string())?;
         Ok(rows.iter().flat_map(lines).collect())

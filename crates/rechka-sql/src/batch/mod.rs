@@ -16,7 +16,7 @@ use datafusion::{
 
 use crate::{
     Error, Relation,
-    logical::{RelationSource, WindowNode},
+    logical::{RelationSource, Transcription, WindowNode},
     plan::Window,
 };
 
@@ -38,19 +38,31 @@ fn expand(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
     }
 }
 
-/// Lets the scans of a plan read what `table` gives for their relations.
+/// What a scan reads.
+pub enum Scanned<'a> {
+    /// A relation of the catalogue.
+    Relation(&'a Arc<Relation>),
+    /// Audio, recognised.
+    Transcripts(&'a Transcription),
+}
+
+/// Lets the scans of a plan read what `table` gives for them.
 pub fn read_from(
     plan: LogicalPlan,
-    mut table: impl FnMut(&Arc<Relation>) -> DataFusionResult<Arc<dyn TableProvider>>,
+    mut table: impl FnMut(Scanned<'_>) -> DataFusionResult<Arc<dyn TableProvider>>,
 ) -> Result<LogicalPlan, Error> {
     let plan = plan.transform_up_with_subqueries(|plan| {
         let LogicalPlan::TableScan(mut scan) = plan else {
             return Ok(Transformed::no(plan));
         };
-        let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+        let scanned = if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
+            Scanned::Relation(&source.relation)
+        } else if let Some(source) = scan.source.downcast_ref::<Transcription>() {
+            Scanned::Transcripts(source)
+        } else {
             return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
         };
-        scan.source = provider_as_source(table(&source.relation)?);
+        scan.source = provider_as_source(table(scanned)?);
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     })?;
     Ok(plan.data)

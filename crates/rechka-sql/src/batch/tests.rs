@@ -37,7 +37,10 @@ fn run(text: &str, inputs: &[(&str, &[&str])]) -> Vec<String> {
 fn rows(catalog: &Catalog, query: &Query, inputs: &[(&str, &[&str])]) -> Vec<String> {
     let inputs: HashMap<&str, &[&str]> = inputs.iter().copied().collect();
     let plan = expand_windows(optimise(logical_plan(catalog, query).unwrap()).unwrap()).unwrap();
-    let plan = read_from(plan, |relation| {
+    let plan = read_from(plan, |scanned| {
+        let Scanned::Relation(relation) = scanned else {
+            panic!("there is no audio here")
+        };
         let batch = table(relation, inputs[&*relation.name]);
         Ok(Arc::new(MemTable::try_new(
             Arc::clone(&relation.schema),

@@ -10,7 +10,7 @@ use datafusion::{
     },
 };
 
-use super::{as_of::AsOf, proctime::ProcTime, relation::WindowFunctions, types::Types};
+use super::{as_of::AsOf, proctime::ProcTime, relation::WindowFunctions, speech::SpeechFunctions, types::Types};
 use crate::{Catalog, Relation, catalog::Named};
 
 /// What a scan of a relation of the catalogue reads.
@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
             catalog,
             options: super::options(),
             expr_planners: SessionStateDefaults::default_expr_planners(),
-            relation_planners: vec![Arc::new(WindowFunctions)],
+            relation_planners: vec![Arc::new(WindowFunctions), Arc::new(SpeechFunctions)],
             scalar: by_name(scalar, |function| (function.name(), function.aliases())),
             higher_order: by_name(SessionStateDefaults::default_higher_order_functions(), |function| {
                 (function.name(), function.aliases())

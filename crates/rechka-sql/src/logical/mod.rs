@@ -4,6 +4,7 @@ mod context;
 mod length;
 mod proctime;
 mod relation;
+mod speech;
 mod types;
 mod window;
 
@@ -24,6 +25,7 @@ pub use as_of::as_of_time;
 pub use context::RelationSource;
 pub(crate) use length::micros;
 pub use proctime::is_processing_time;
+pub use speech::{Transcription, time_before};
 pub use window::{WINDOW_END, WINDOW_START, WINDOW_TIME, WindowNode};
 
 use crate::{Catalog, Error, Query, Relation, deep::on_deep_stack};
@@ -106,10 +108,12 @@ fn options() -> ConfigOptions {
 pub fn relations(plan: &LogicalPlan) -> Result<Vec<Arc<Relation>>, Error> {
     let mut found = Vec::new();
     plan.apply_with_subqueries(|plan| {
-        if let LogicalPlan::TableScan(scan) = plan
-            && let Some(source) = scan.source.downcast_ref::<RelationSource>()
-        {
-            found.push(Arc::clone(&source.relation));
+        if let LogicalPlan::TableScan(scan) = plan {
+            if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
+                found.push(Arc::clone(&source.relation));
+            } else if let Some(source) = scan.source.downcast_ref::<Transcription>() {
+                found.push(Arc::clone(&source.audio));
+            }
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -183,7 +183,7 @@ fn named_position(names: &[&str], name: &str, usage: &str) -> Result<usize> {
 }
 
 /// The first argument: a name, a subquery or another table function.
-fn table_factor(argument: ast::Expr, usage: &str) -> Result<TableFactor> {
+pub(super) fn table_factor(argument: ast::Expr, usage: &str) -> Result<TableFactor> {
     Ok(match argument {
         ast::Expr::Identifier(ident) => factor::table(vec![ident], None, None),
         ast::Expr::CompoundIdentifier(idents) => factor::table(idents, None, None),

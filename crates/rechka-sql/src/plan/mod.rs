@@ -11,6 +11,7 @@
 mod aggregate;
 mod join;
 mod top;
+mod transcribe;
 mod window;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use datafusion::physical_expr::PhysicalExpr;
 pub use aggregate::{Aggregate, AggregateColumn, Emit, Groups, Phase};
 pub use join::{AsOf, DELETED, Join, Lookup, TimeBound};
 pub use top::{Closing, TopN};
+pub use transcribe::{Precision, SpeechTask, Transcribe};
 pub use window::Window;
 
 use crate::{Relation, catalog::EventTime};
@@ -39,6 +41,22 @@ pub struct Query {
     pub stages: Vec<Stage>,
 }
 
+impl Query {
+    /// How it recognises speech, if that is what it does.
+    pub fn transcribes(&self) -> Option<&Transcribe> {
+        self.stages.iter().find_map(Stage::transcribes)
+    }
+
+    /// The same, to be changed.
+    pub fn transcribes_mut(&mut self) -> Option<&mut Transcribe> {
+        let mut nodes = self.stages.iter_mut().flat_map(|stage| &mut stage.nodes);
+        nodes.find_map(|node| match &mut node.operation {
+            Operation::Transcribe(transcribe) => Some(transcribe),
+            _ => None,
+        })
+    }
+}
+
 /// The piece of a query between two exchanges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
@@ -48,6 +66,21 @@ pub struct Stage {
     pub nodes: Vec<Node>,
     /// Where its rows go.
     pub output: Output,
+}
+
+impl Stage {
+    /// How it recognises speech, if that is what it does.
+    pub fn transcribes(&self) -> Option<&Transcribe> {
+        match self.nodes.as_slice() {
+            [
+                Node {
+                    operation: Operation::Transcribe(transcribe),
+                    ..
+                },
+            ] => Some(transcribe),
+            _ => None,
+        }
+    }
 }
 
 /// A topic that a stage reads.
@@ -126,6 +159,9 @@ pub enum Operation {
     TopN(TopN),
     /// All rows of all inputs.
     Union,
+    /// Audio to transcripts. Alone in its stage, which is no graph of operators then: it reads records of audio and writes records of
+    /// transcripts itself.
+    Transcribe(Transcribe),
 }
 
 impl Operation {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::sql::sqlparser::{
     ast::{BinaryOperator, Expr, Ident},
     keywords::Keyword,
@@ -66,6 +66,34 @@ impl Columns {
             }
         }
         Ok(columns)
+    }
+
+    /// The columns of a stream of audio: what a record says by its key, its value, its headers and its timestamp.
+    pub(super) fn of_audio() -> Self {
+        const TIMES: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
+        const HEADERS: [&str; 7] = ["encoding", "rate", "channels", "frame", "language", "task", "control"];
+        let mut fields = vec![
+            Field::new("session", DataType::Utf8, true),
+            Field::new("ts", TIMES, true),
+            Field::new("audio", DataType::Binary, true),
+        ];
+        let mut metadata = vec![(0, Metadata::Key), (1, Metadata::Timestamp)];
+        for name in HEADERS {
+            metadata.push((fields.len(), Metadata::Header(name.into())));
+            fields.push(Field::new(name, DataType::Utf8, true));
+        }
+        Self {
+            fields,
+            metadata,
+            watermark: Some((1, Duration::from_secs(5))),
+            primary_key: vec![0],
+        }
+    }
+
+    /// Whether these are the [columns of audio](Self::of_audio).
+    pub(super) fn are_of_audio(&self) -> bool {
+        let audio = Self::of_audio();
+        (&self.fields, &self.metadata) == (&audio.fields, &audio.metadata)
     }
 
     fn parse_column(&mut self, reader: &mut Reader<'_>) -> Result<(), Error> {

@@ -4,11 +4,12 @@ use datafusion::sql::sqlparser::{
     keywords::Keyword,
     tokenizer::{Location, Token},
 };
+use rechka_formats::Format;
 
 use super::{
     Declare, Delivery, Derive, DeriveOptions, FileFormat, Sink, Statement, Target,
     columns::Columns,
-    format::{check, format},
+    format::{check, format, format_of_result},
     options::Options,
     reader::Reader,
 };
@@ -23,7 +24,7 @@ impl DeriveOptions {
     pub(crate) fn new(name: &Arc<str>) -> Self {
         Self {
             topic: Arc::clone(name),
-            format: rechka_formats::Format::Json,
+            format: Format::Json,
             partitions: None,
             key: Vec::new(),
             output_mode: None,
@@ -41,9 +42,13 @@ impl Reader<'_> {
     pub(super) fn create(mut self) -> Result<Statement, Error> {
         if self.take("STREAM") {
             let (name, if_not_exists) = self.new_name()?;
-            return match self.next_token_is(&Token::LParen) {
-                true => self.declare(name, Kind::Stream, if_not_exists),
-                false => self.derive(name, false, if_not_exists),
+            if self.next_token_is(&Token::LParen) {
+                return self.declare(name, Kind::Stream, if_not_exists);
+            }
+            let options = Options::parse(&mut self.parser)?;
+            return match self.next_token_is(&Token::EOF) && options.are_given() {
+                true => self.declare_audio(name, options, if_not_exists),
+                false => self.derive(name, false, options, if_not_exists),
             };
         }
         if self.take("TABLE") {
@@ -57,7 +62,8 @@ impl Reader<'_> {
         }
         if self.parser.parse_keywords(&[Keyword::MATERIALIZED, Keyword::VIEW]) {
             let (name, if_not_exists) = self.new_name()?;
-            return self.derive(name, true, if_not_exists);
+            let options = Options::parse(&mut self.parser)?;
+            return self.derive(name, true, options, if_not_exists);
         }
         self.take("TEMPORARY");
         if self.take("VIEW") {
@@ -93,8 +99,26 @@ impl Reader<'_> {
     fn declare(mut self, name: Arc<str>, kind: Kind, if_not_exists: bool) -> Result<Statement, Error> {
         let place = self.place();
         let columns = Columns::parse(&mut self)?;
-        let mut options = Options::parse(&mut self.parser)?;
+        let options = Options::parse(&mut self.parser)?;
         self.end()?;
+        self.declared(place, name, kind, Some(columns), options, if_not_exists)
+    }
+
+    /// A stream without columns of its own: those of audio.
+    fn declare_audio(self, name: Arc<str>, options: Options, if_not_exists: bool) -> Result<Statement, Error> {
+        let place = self.place();
+        self.declared(place, name, Kind::Stream, None, options, if_not_exists)
+    }
+
+    fn declared(
+        self,
+        place: Location,
+        name: Arc<str>,
+        kind: Kind,
+        columns: Option<Columns>,
+        mut options: Options,
+        if_not_exists: bool,
+    ) -> Result<Statement, Error> {
         let retention = options.duration("retention")?;
         let idle = options.duration("idle_timeout")?;
         let ahead = options.duration("max_ahead")?.unwrap_or(MAX_AHEAD);
@@ -109,13 +133,11 @@ impl Reader<'_> {
             .text("topic")?
             .map(|(topic, at)| topic_name(&topic, at))
             .transpose()?;
-        let partitions = options.count("partitions", MAX_PARTITIONS)?.unwrap_or(1);
-        let format = format(
-            &mut options,
-            file.as_deref(),
-            topic.as_ref().unwrap_or(&name),
-            self.outside,
-        )?;
+        let topic = topic.unwrap_or_else(|| Arc::clone(&name));
+        let wanted = options.count("partitions", 1, MAX_PARTITIONS)?;
+        let partitions = self.outside.partitions(&topic).or(wanted).unwrap_or(1);
+        let format = format(&mut options, file.as_deref(), &topic, self.outside)?;
+        let columns = columns_of(columns, kind, &format, place)?;
         let key = options.text("key")?;
         let key = match &key {
             Some((_, at)) if !columns.primary_key.is_empty() => {
@@ -140,7 +162,7 @@ impl Reader<'_> {
             return Err(Error::syntax(place, message));
         }
         let relation = Relation {
-            topic: topic.unwrap_or_else(|| Arc::clone(&name)),
+            topic,
             name,
             kind,
             schema: Arc::new(columns.schema()),
@@ -164,17 +186,22 @@ impl Reader<'_> {
         }))
     }
 
-    fn derive(mut self, name: Arc<str>, materialised: bool, if_not_exists: bool) -> Result<Statement, Error> {
-        let mut options = Options::parse(&mut self.parser)?;
+    fn derive(
+        mut self,
+        name: Arc<str>,
+        materialised: bool,
+        mut options: Options,
+        if_not_exists: bool,
+    ) -> Result<Statement, Error> {
         let topic = options
             .text("topic")?
             .map(|(topic, at)| topic_name(&topic, at))
             .transpose()?;
         let topic = topic.unwrap_or_else(|| Arc::clone(&name));
         let options_of = DeriveOptions {
-            format: format(&mut options, None, &topic, self.outside)?,
+            format: format_of_result(&mut options, &topic, self.outside)?,
             topic,
-            partitions: options.count("partitions", MAX_PARTITIONS)?,
+            partitions: options.count("partitions", 1, MAX_PARTITIONS)?,
             key: key_names(&mut options)?,
             output_mode: options.choice(
                 "output_mode",
@@ -222,7 +249,7 @@ impl Reader<'_> {
         let to = match to.split_once(':') {
             Some(("topic", topic)) => Target::Topic {
                 topic: topic_name(topic, at)?,
-                format: format(&mut options, None, topic, self.outside)?,
+                format: format_of_result(&mut options, topic, self.outside)?,
                 key: key_names(&mut options)?,
             },
             Some(("file", directory)) if !directory.is_empty() => Target::Files {
@@ -252,6 +279,24 @@ impl Reader<'_> {
             to,
             delivery,
         }))
+    }
+}
+
+/// The columns of what is declared: as they are written, except for audio, which has its own.
+fn columns_of(written: Option<Columns>, kind: Kind, format: &Format, place: Location) -> Result<Columns, Error> {
+    let is_audio = matches!(format, Format::Audio(_));
+    match written {
+        _ if is_audio && kind == Kind::Table => Err(Error::syntax(place, "audio is no table: CREATE STREAM")),
+        Some(columns) if !is_audio || columns.are_of_audio() => Ok(columns),
+        Some(_) => Err(Error::syntax(
+            place,
+            "the columns of audio are always the same: leave them away, and DESCRIBE shows them",
+        )),
+        None if is_audio => Ok(Columns::of_audio()),
+        None => Err(Error::syntax(
+            place,
+            "columns are missing: write CREATE STREAM name (column TYPE, …) WITH (…), or CREATE STREAM name WITH (…) AS SELECT …",
+        )),
     }
 }
 

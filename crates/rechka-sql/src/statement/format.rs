@@ -2,7 +2,7 @@ use std::{path::Path, sync::Arc};
 
 use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::tokenizer::Location;
-use rechka_formats::{Format, Registry, Schemas};
+use rechka_formats::{Encoding, Format, Pcm, Registry, Schemas};
 
 use super::{columns::Columns, options::Options};
 use crate::Error;
@@ -13,6 +13,8 @@ pub trait Outside {
     fn schema(&self, path: &Path) -> Result<String, String>;
     /// The schema registry at an address (`registry = 'http://…'`); else why there is none.
     fn registry(&self, address: &str) -> Result<Arc<dyn Registry>, String>;
+    /// How many partitions a topic has, if it is there.
+    fn partitions(&self, topic: &str) -> Option<u32>;
 }
 
 /// There is nothing outside: schemas can't be named.
@@ -26,7 +28,16 @@ impl Outside for Nothing {
     fn registry(&self, _: &str) -> Result<Arc<dyn Registry>, String> {
         Err("a schema registry can't be reached from here".to_owned())
     }
+
+    fn partitions(&self, _: &str) -> Option<u32> {
+        None
+    }
 }
+
+/// Sample frames per second.
+const MIN_RATE: u32 = 1_000;
+const MAX_RATE: u32 = 384_000;
+const MAX_CHANNELS: u32 = 32;
 
 #[derive(Clone, Copy)]
 enum Name {
@@ -36,6 +47,8 @@ enum Name {
     Protobuf,
     Raw,
     Arrow,
+    Audio,
+    Pcm(Encoding),
 }
 
 /// The format of records, with the options that belong to it. That of a file is said by its ending.
@@ -46,14 +59,16 @@ pub(super) fn format(
     outside: &dyn Outside,
 ) -> Result<Format, Error> {
     let place = options.place();
-    let names = [
+    let mut names = vec![
         ("json", Name::Json),
         ("csv", Name::Csv),
         ("avro", Name::Avro),
         ("protobuf", Name::Protobuf),
         ("raw", Name::Raw),
         ("arrow", Name::Arrow),
+        ("audio", Name::Audio),
     ];
+    names.extend(Encoding::ALL.map(|(name, encoding)| (name, Name::Pcm(encoding))));
     let is_csv = file.is_some_and(|path| {
         path.extension()
             .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
@@ -73,7 +88,33 @@ pub(super) fn format(
         },
         Name::Raw => Format::Raw,
         Name::Arrow => Format::Arrow,
+        Name::Audio => Format::Audio(None),
+        Name::Pcm(encoding) => {
+            let channels = options.count("channels", 1, MAX_CHANNELS)?.unwrap_or(1);
+            let Some(rate) = options.count("rate", MIN_RATE, MAX_RATE)? else {
+                let message =
+                    format!("bare sound does not say how fast it is: add rate = 16000 to format = '{encoding}'");
+                return Err(Error::syntax(place, message));
+            };
+            Format::Audio(Some(Pcm {
+                encoding,
+                rate,
+                channels: channels as u16,
+            }))
+        }
     })
+}
+
+/// The format of records that are written.
+pub(super) fn format_of_result(options: &mut Options, topic: &str, outside: &dyn Outside) -> Result<Format, Error> {
+    let place = options.place();
+    match format(options, None, topic, outside)? {
+        Format::Audio(_) => Err(Error::syntax(
+            place,
+            "a query makes no sound: choose another format for its result, such as 'json', or 'raw' for a column of bytes",
+        )),
+        format => Ok(format),
+    }
 }
 
 fn schemas(

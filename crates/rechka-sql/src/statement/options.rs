@@ -103,6 +103,11 @@ impl Options {
         }
     }
 
+    /// Whether there are any.
+    pub(super) fn are_given(&self) -> bool {
+        !self.given.is_empty()
+    }
+
     /// Where the options begin.
     pub(super) fn place(&self) -> Location {
         self.place
@@ -129,8 +134,8 @@ impl Options {
         }
     }
 
-    /// A whole number from 1.
-    pub(super) fn count(&mut self, name: &'static str, most: u32) -> Result<Option<u32>, Error> {
+    /// A whole number between bounds.
+    pub(super) fn count(&mut self, name: &'static str, least: u32, most: u32) -> Result<Option<u32>, Error> {
         let Some(given) = self.take(name) else { return Ok(None) };
         let (Value::Text(text) | Value::Number(text)) = &given.value else {
             return Err(Error::syntax(
@@ -139,10 +144,10 @@ impl Options {
             ));
         };
         match text.parse() {
-            Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
+            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
             _ => Err(Error::syntax(
                 given.at,
-                format!("{name} must be a number from 1 to {most}, not {}", given.value),
+                format!("{name} must be a number from {least} to {most}, not {}", given.value),
             )),
         }
     }

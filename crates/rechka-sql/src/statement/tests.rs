@@ -360,6 +360,10 @@ impl Outside for Shelf {
     fn registry(&self, address: &str) -> Result<Arc<dyn rechka_formats::Registry>, String> {
         Err(format!("{address} is closed"))
     }
+
+    fn partitions(&self, topic: &str) -> Option<u32> {
+        (topic == "bids.v1").then_some(3)
+    }
 }
 
 #[test]
@@ -403,4 +407,81 @@ fn a_format_finds_its_schema_outside() {
         refused("CREATE STREAM bid (price BIGINT) WITH (format = 'avro', schema = 'bid.avsc')")
             .contains("can't be read here")
     );
+}
+
+#[test]
+fn audio_has_columns_of_its_own_and_says_what_it_is_if_its_records_do_not() {
+    use rechka_formats::{Encoding, Pcm};
+    let audio = relation("CREATE STREAM audio WITH (topic = 'audio-stream', format = 'audio', partitions = 4)");
+    assert_eq!(
+        (audio.format, &*audio.topic, audio.partitions, audio.key),
+        (Format::Audio(None), "audio-stream", 4, vec![0])
+    );
+    assert_eq!(audio.metadata[..2], [(0, Metadata::Key), (1, Metadata::Timestamp)]);
+    assert_eq!(audio.event_time.unwrap().column, 1);
+    let calls = relation("CREATE STREAM IF NOT EXISTS calls WITH (format = 'mulaw', rate = 8000, channels = 2)");
+    let pcm = Pcm {
+        encoding: Encoding::MuLaw,
+        rate: 8_000,
+        channels: 2,
+    };
+    assert_eq!((calls.format, calls.schema), (Format::Audio(Some(pcm)), audio.schema));
+    for (text, expected) in [
+        ("CREATE STREAM a WITH (format = 'adio')", "did you mean 'audio'?"),
+        (
+            "CREATE STREAM a WITH (format = 's16el', rate = 8000)",
+            "did you mean 's16le'?",
+        ),
+        (
+            "CREATE STREAM a WITH (format = 's16le')",
+            "add rate = 16000 to format = 's16le'",
+        ),
+        (
+            "CREATE STREAM a WITH (format = 'alaw', rate = 80)",
+            "rate must be a number from 1000 to 384000",
+        ),
+        ("CREATE STREAM a WITH (format = 'alaw', rat = 8000)", "add rate = 16000"),
+        (
+            "CREATE STREAM a WITH (format = 'audio', rate = 8000)",
+            "a stream has no option rate",
+        ),
+        ("CREATE STREAM a (x INT) WITH (format = 'audio')", "leave them away"),
+        (
+            "CREATE TABLE a (x INT PRIMARY KEY) WITH (format = 'audio')",
+            "audio is no table",
+        ),
+        (
+            "CREATE STREAM a WITH (topic = 'a')",
+            "columns are missing: write CREATE STREAM name (column TYPE",
+        ),
+        (
+            "CREATE STREAM a WITH (format = 'audio') AS SELECT 1",
+            "a query makes no sound",
+        ),
+        (
+            "CREATE SINK a FROM b WITH (to = 'topic:t', format = 'audio')",
+            "a query makes no sound",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_there_keeps_its_partitions() {
+    let partitions = |text: &str| match Statement::parse_with(text, &Shelf).unwrap().remove(0) {
+        Statement::Declare(declare) => declare.relation.partitions,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(partitions("CREATE STREAM b (x INT) WITH (topic = 'bids.v1')"), 3);
+    assert_eq!(
+        partitions("CREATE STREAM b (x INT) WITH (topic = 'bids.v1', partitions = 8)"),
+        3
+    );
+    assert_eq!(
+        partitions("CREATE STREAM b (x INT) WITH (topic = 'bids.v2', partitions = 8)"),
+        8
+    );
+    assert_eq!(partitions("CREATE STREAM b (x INT)"), 1);
 }

@@ -172,6 +172,7 @@ fn operation(operation: &Operation) -> String {
         Operation::Lookup(own) => lookup(own),
         Operation::TopN(own) => top(own),
         Operation::Union => "all rows of".to_owned(),
+        Operation::Transcribe(own) => format!("{own}; state: open sessions"),
     }
 }
 

@@ -19,6 +19,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod top;
+mod transcribe;
 mod union;
 mod unnest;
 mod window;
@@ -29,6 +30,7 @@ use datafusion::logical_expr::LogicalPlan;
 use rechka_formats::Format;
 
 pub use explain::explain;
+pub use transcribe::plan_queries;
 
 use crate::{
     Error, Kind,
@@ -94,7 +96,8 @@ impl From<&Derive> for Options {
     }
 }
 
-/// Plans a query, given as written (`logical::logical_plan`), that runs for ever under a name.
+/// Plans a query, given as written (`logical::logical_plan`), that runs for ever under a name. It has no `TRANSCRIBE`: see
+/// [`plan_queries`].
 ///
 /// # Errors
 /// What can't be streamed is refused with the reason and what to write instead.

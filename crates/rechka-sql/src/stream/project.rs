@@ -10,7 +10,7 @@ use super::{
     top::{Ranks, ranks},
     window::WindowColumn,
 };
-use crate::{Error, plan::DELETED};
+use crate::{Error, logical::time_before, plan::DELETED};
 
 impl Planner<'_> {
     pub(super) fn projection(&mut self, projection: &Projection, place: Place) -> Result<Flow, Error> {
@@ -74,6 +74,7 @@ impl Flow {
                     continue;
                 }
             }
+            let time = self.shifted_time(inner);
             let expr = physical(expr, &names)?;
             let data_type = expr.data_type(names.as_arrow())?;
             computed.push(Computed {
@@ -82,7 +83,7 @@ impl Flow {
                     qualifier,
                     name,
                     data_type,
-                    time: Time::None,
+                    time,
                     hidden: false,
                 },
             });
@@ -101,6 +102,15 @@ impl Flow {
             window.columns = window_columns;
         }
         self.compute(computed, &moved)
+    }
+
+    /// What the watermark says about a new column: nothing, unless it is an event time shifted within its watermark.
+    fn shifted_time(&self, expr: &Expr) -> Time {
+        let time = time_before(expr).and_then(|column| self.index_of(column));
+        match time.and_then(|time| self.columns[time].time.disorder()) {
+            Some(disorder) => Time::Event { disorder, end: false },
+            None => Time::None,
+        }
     }
 
     /// Columns that nobody selected, and without which the selected ones lose their meaning.

@@ -3,11 +3,11 @@ use std::{io::Write, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
-use rechka_engine::{Outside, pipelines, stored};
+use rechka_engine::{Outside, Speech, pipelines, stored};
 use rechka_log::Log;
 use rechka_sql::{Kind, Mode, Pipeline, Reply, Statement, logical};
 
-use crate::{cli::Sql, rows::Printer, runtime};
+use crate::{cli::Sql, models, rows::Printer, runtime};
 
 /// Executes statements one after another, and prints what they answer.
 pub fn run(arguments: &Sql) -> Result<()> {
@@ -19,8 +19,9 @@ pub fn run(arguments: &Sql) -> Result<()> {
         }
         (None, None) => bail!("what shall be asked? rechka sql -e \"SELECT …\", or a file"),
     };
-    let statements = Statement::parse_with(&text, &Outside::new(folder))?;
     let log = arguments.log.log.open_read_only()?;
+    let statements = Statement::parse_with(&text, &Outside::new(folder).over(&*log)?)?;
+    let speech = models::speech(folder);
     let mode = if arguments.batch { Mode::Batch } else { Mode::Stream };
     let mut pipeline = Pipeline::new(mode, folder);
     // A whole pipeline declares its own names.
@@ -33,14 +34,14 @@ pub fn run(arguments: &Sql) -> Result<()> {
         if let Statement::Derive(derive) = &statement {
             derived.push(Arc::clone(&derive.name));
         }
-        answer(arguments, &log, pipeline.execute(statement)?)?;
+        answer(arguments, &log, &speech, pipeline.execute(statement)?)?;
     }
     if !asks && arguments.batch {
         // The text only makes relations: these are what one wants to see.
         for name in derived {
             writeln!(std::io::stdout(), "-- {name}")?;
             for statement in Statement::parse(&format!("SELECT * FROM \"{name}\""))? {
-                answer(arguments, &log, pipeline.execute(statement)?)?;
+                answer(arguments, &log, &speech, pipeline.execute(statement)?)?;
             }
         }
     }
@@ -54,7 +55,7 @@ fn declares(statement: &Statement) -> bool {
     )
 }
 
-fn answer(arguments: &Sql, log: &Arc<dyn Log>, reply: Reply) -> Result<()> {
+fn answer(arguments: &Sql, log: &Arc<dyn Log>, speech: &Speech, reply: Reply) -> Result<()> {
     match reply {
         Reply::Done => Ok(()),
         Reply::Rows(rows) => {
@@ -75,7 +76,7 @@ fn answer(arguments: &Sql, log: &Arc<dyn Log>, reply: Reply) -> Result<()> {
                     stream.name
                 );
             }
-            let frame = stored::query(log, plan)?;
+            let frame = stored::query(log, plan, speech)?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
             runtime::run(async {
                 let mut rows = frame.execute_stream().await?;

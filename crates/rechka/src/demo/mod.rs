@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use rechka_log::{Log, TopicPartition, partition_for_key};
 use rechka_types::{Kind, Partial, Transcript, topics};
 
-use crate::{bundled, cli, cli::Show, location::LogLocation, model::LoadedModel, node::Node, runtime};
+use crate::{bundled, captions, cli, cli::Show, location::LogLocation, runtime};
 use measures::Measures;
 use report::Report;
 use screen::Screen;
@@ -40,13 +40,12 @@ pub fn run(arguments: &cli::Demo) -> Result<()> {
 /// Tells the story; then ends (`--once`), or serves on.
 fn story(arguments: &cli::Demo, folder: &Path) -> Result<()> {
     let log = LogLocation::Embedded(folder.join("log")).open()?;
-    let model = cli::ModelArgs::default().load()?;
-    runtime::run(tell_and_serve(arguments, log, model, folder))
+    runtime::run(tell_and_serve(arguments, log, folder))
 }
 
-async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedModel, folder: &Path) -> Result<()> {
-    let node = Node::start(log.clone(), model, None, &arguments.listen).await?;
-    let (page, metrics) = (format!("http://{}", node.address), node.metrics.clone());
+async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, folder: &Path) -> Result<()> {
+    let service = captions::start(&log, &cli::ModelArgs::default(), &arguments.listen).await?;
+    let (page, metrics) = (format!("http://{}", service.address), service.queries.recognition());
     println!(
         "The model {:?} listens to a story of digits. The same live on the page: {page}\n",
         bundled::NAME
@@ -54,7 +53,7 @@ async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedM
 
     let (done, told) = tokio::sync::oneshot::channel::<()>();
     let once = arguments.once;
-    let serving = tokio::spawn(node.serve(async move {
+    let serving = tokio::spawn(service.serve_and_tell(false, async move {
         // Dropped without a word when the story fails: then everything stops.
         let told = told.await.is_ok();
         if told && !once {
@@ -75,7 +74,7 @@ async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, model: LoadedM
     println!(
         "{:<28}{:.3}  (seconds of work per second of sound)",
         "real-time factor",
-        metrics.real_time_factor()
+        metrics.map_or(0.0, |metrics| metrics.real_time_factor())
     );
     println!("{:<28}{seconds:.1} s", "the whole story");
     if !once {

@@ -22,6 +22,8 @@ pub(super) fn check(query: &Query) {
             assert_eq!(types(node), made(node, &inputs), "{:?}", node.operation);
         }
         assert_eq!(matches!(stage.output, Output::Result), number + 1 == query.stages.len());
+        let transcribes = |node: &Node| matches!(node.operation, Operation::Transcribe(_));
+        assert_eq!(stage.nodes.iter().any(transcribes), stage.transcribes().is_some());
     }
     let written = query.stages.last().unwrap().nodes.last().unwrap();
     let names = |schema: &SchemaRef| {
@@ -130,5 +132,6 @@ fn made(node: &Node, inputs: &[&SchemaRef]) -> Vec<DataType> {
             assert!(inputs.iter().all(|input| of(input) == of(inputs[0])));
             of(inputs[0])
         }
+        Operation::Transcribe(_) => types(node),
     }
 }

@@ -6,6 +6,7 @@ mod nexmark;
 mod pipelines;
 mod planned;
 mod refused;
+mod speech;
 
 use std::{sync::Arc, time::Duration};
 
