@@ -14,6 +14,7 @@ pub(super) struct RowRecord<'a> {
     pub key: Option<&'a [u8]>,
     pub value: &'a [u8],
     pub timestamp: i64,
+    pub headers: &'a [Header<'a>],
     /// The row itself.
     pub rows: &'a RecordBatch,
     pub row: usize,
@@ -54,7 +55,7 @@ impl Appender {
 
     /// The same for the record of a row. What no record has room for is put aside, as a dead letter.
     pub fn push_row(&mut self, record: RowRecord<'_>, too_large: &mut Vec<Dead>) -> Result<()> {
-        match self.push(record.key, record.value, record.timestamp, &[]) {
+        match self.push(record.key, record.value, record.timestamp, record.headers) {
             Err(EngineError::Log(LogError::Invalid(reason))) => {
                 let row = record.rows.slice(record.row, 1);
                 too_large.push(Dead { row, reason });

@@ -110,6 +110,7 @@ fn push_rows(appender: &mut Appender, rows: &RecordBatch, timestamp: i64, too_la
             key: None,
             value: &value,
             timestamp,
+            headers: &[],
             rows,
             row: 0,
         };

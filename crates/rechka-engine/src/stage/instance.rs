@@ -52,8 +52,9 @@ pub(super) struct Instance {
 /// What an epoch made.
 pub(super) struct Ended {
     pub output: Output,
-    /// The watermark of the output, if it is new.
-    pub watermark: Option<Watermark>,
+    /// The watermark of the output, and whether it is new.
+    pub watermark: Watermark,
+    pub advanced: bool,
     pub state: Vec<Append>,
     /// The wall clock of the epoch, in milliseconds.
     pub now: i64,
@@ -92,6 +93,7 @@ impl Instance {
         if progress.inputs.is_empty() {
             progress.inputs = context.sources.iter().map(unknown).collect();
         }
+        progress.told.resize(context.sources.len(), false);
         for (topic, (name, inputs)) in context.topics.iter().enumerate() {
             // What had ended in an earlier run may go on in this one.
             if next[topic] <= context.begin(name, partition) {
@@ -187,9 +189,14 @@ impl Instance {
             match &mut sources[input] {
                 Some(source) => {
                     let decoded = source.decode(fetched, self.now)?;
-                    if let (Some(latest), Some(time)) = (decoded.latest, source.event_time()) {
-                        let delay = i64::try_from(time.delay.as_micros()).unwrap_or(i64::MAX);
-                        let micros = latest.saturating_sub(delay);
+                    let told = source.announced(fetched, self.now);
+                    self.progress.told[input] |= told.is_some();
+                    let guessed = match self.progress.told[input] {
+                        true => i64::MIN,
+                        false => decoded.guessed(source.event_time()),
+                    };
+                    if told.is_some() || decoded.latest.is_some() {
+                        let micros = told.unwrap_or(guessed);
                         self.progress.inputs[input][0].advance(Watermark { micros, idle: false });
                     }
                     self.dag.push(input, decoded.rows, self.now)?;
@@ -389,7 +396,8 @@ impl Instance {
         let now = self.now.div_euclid(1000);
         Ok(Some(Ended {
             output,
-            watermark: new.then_some(watermark),
+            watermark,
+            advanced: new,
             state: self.changes(context, pushed || advanced, now)?,
             now,
         }))

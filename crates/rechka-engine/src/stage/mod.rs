@@ -9,6 +9,7 @@
 //!
 //! [`StageProcessor`] runs a stage for the partitions that its [`Task`](crate::Task) has: an `Instance` for each, which share nothing.
 //! Event time advances at the end of an epoch only.
+mod announced;
 mod appender;
 pub(crate) mod changelog;
 pub(crate) mod context;

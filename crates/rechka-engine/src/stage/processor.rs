@@ -90,6 +90,7 @@ impl StageProcessor {
                     key: None,
                     value: &values[start..end],
                     timestamp,
+                    headers: &[],
                     rows,
                     row,
                 };
@@ -102,12 +103,19 @@ impl StageProcessor {
 
     fn write(&mut self, task: Partition, ended: Ended, outcome: &mut Outcome) -> Result<()> {
         let Ended {
-            output, watermark, now, ..
+            output,
+            watermark,
+            advanced,
+            now,
+            ..
         } = &ended;
         let mut too_large = Vec::new();
         let written = match &mut self.writer {
-            Writer::Exchange(writer) => writer.write(task, &output.rows, *watermark, *now, &mut too_large)?,
-            Writer::Result(writer) => writer.write(task, &output.rows, *now, &mut too_large)?,
+            Writer::Exchange(writer) => {
+                let watermark = advanced.then_some(*watermark);
+                writer.write(task, &output.rows, watermark, *now, &mut too_large)?
+            }
+            Writer::Result(writer) => writer.write(task, &output.rows, *watermark, *now, &mut too_large)?,
         };
         outcome.output.extend(written);
         outcome

@@ -10,7 +10,11 @@ use rechka_formats::{Encoder, Format};
 use rechka_log::{Append, MAX_RECORD_BYTES, Partition, TopicPartition};
 use rechka_sql::catalog::{Kind, Relation};
 
-use super::appender::{Appender, RowRecord};
+use super::{
+    announced,
+    appender::{Appender, RowRecord},
+    watermark::Watermark,
+};
 use crate::{Result, operators::Dead};
 
 /// Encodes rows in the format of a relation.
@@ -21,6 +25,18 @@ pub(super) struct ResultWriter {
     encoder: Box<dyn Encoder>,
     /// For the keys, if the records have some.
     key_encoder: Option<Box<dyn Encoder>>,
+}
+
+/// What becomes of the rows of an epoch.
+struct Epoch<'a> {
+    now: i64,
+    appender: Appender,
+    too_large: &'a mut Vec<Dead>,
+    /// Rows that are still to come.
+    left: usize,
+    /// What the first record says about time, until it is written, and what the last one says.
+    first: Option<String>,
+    last: Option<String>,
 }
 
 /// Values one after another, and where each ends.
@@ -58,23 +74,39 @@ impl ResultWriter {
         })
     }
 
-    /// The records of an epoch: each task has a partition of its own. `now`: their timestamp in milliseconds where a row has no event
-    /// time. Rows that no record has room for are put aside.
+    /// The records of an epoch: each task has a partition of its own. `watermark`: of the rows behind them. `now`: their timestamp in
+    /// milliseconds where a row has no event time. Rows that no record has room for are put aside.
     pub fn write(
         &mut self,
         task: Partition,
         rows: &[RecordBatch],
+        watermark: Watermark,
         now: i64,
         too_large: &mut Vec<Dead>,
     ) -> Result<Vec<Append>> {
-        let mut appender = self.appender(task);
+        let last = self.announced(watermark);
+        let mut epoch = Epoch {
+            now,
+            appender: self.appender(task),
+            too_large,
+            left: rows.iter().map(RecordBatch::num_rows).sum(),
+            first: last.as_ref().and_then(|_| self.announced(Watermark::UNKNOWN)),
+            last,
+        };
         for rows in rows {
-            self.push(rows, now, &mut appender, too_large)?;
+            self.push(rows, &mut epoch)?;
         }
-        Ok(appender.finish())
+        Ok(epoch.appender.finish())
     }
 
-    fn push(&mut self, all: &RecordBatch, now: i64, appender: &mut Appender, too_large: &mut Vec<Dead>) -> Result<()> {
+    /// What records say of a watermark: nothing when a run of the query ends, for that is not the end of its result.
+    fn announced(&self, watermark: Watermark) -> Option<String> {
+        let time = self.relation.event_time.as_ref()?;
+        let column = self.relation.schema.field(time.column).name();
+        (watermark != Watermark::END).then(|| announced::value(watermark.micros, column))
+    }
+
+    fn push(&mut self, all: &RecordBatch, epoch: &mut Epoch<'_>) -> Result<()> {
         let deleted = all
             .columns()
             .get(self.relation.schema.fields().len())
@@ -84,8 +116,8 @@ impl ResultWriter {
         let each_row = values.ends.len() == rows.num_rows();
         if !each_row && values.bytes.len() > MAX_RECORD_BYTES && rows.num_rows() > 1 {
             let half = rows.num_rows() / 2;
-            self.push(&all.slice(0, half), now, appender, too_large)?;
-            return self.push(&all.slice(half, all.num_rows() - half), now, appender, too_large);
+            self.push(&all.slice(0, half), epoch)?;
+            return self.push(&all.slice(half, all.num_rows() - half), epoch);
         }
         let keys = match &mut self.key_encoder {
             Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
@@ -99,14 +131,19 @@ impl ResultWriter {
             let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(row));
             let time = times.filter(|times| each_row && !times.is_null(row));
             let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
+            epoch.left = epoch.left.saturating_sub(if each_row { 1 } else { rows.num_rows() });
+            let first = epoch.first.take();
+            let said = if epoch.left == 0 { &epoch.last } else { &first };
+            let said = said.as_ref().map(|said| (announced::HEADER, said.as_bytes()));
             let record = RowRecord {
                 key,
                 value: if is_deleted { &[] } else { values.get(row) },
-                timestamp: time.map_or(now, |times| times.value(row)),
+                timestamp: time.map_or(epoch.now, |times| times.value(row)),
+                headers: said.as_slice(),
                 rows,
                 row,
             };
-            appender.push_row(record, too_large)?;
+            epoch.appender.push_row(record, epoch.too_large)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use rechka_sql::{
 };
 
 use super::{
+    announced,
     metadata::{self, Columns},
     times::Times,
 };
@@ -36,6 +37,14 @@ pub(crate) struct Rows {
     pub bad: Vec<Bad>,
 }
 
+impl Rows {
+    /// The watermark as it is declared: the greatest event time less the delay.
+    pub fn guessed(&self, time: Option<&EventTime>) -> i64 {
+        let delay = time.map_or(0, |time| i64::try_from(time.delay.as_micros()).unwrap_or(i64::MAX));
+        self.latest.map_or(i64::MIN, |latest| latest.saturating_sub(delay))
+    }
+}
+
 impl StreamSource {
     pub fn new(relation: &Relation, input: &Input) -> Result<Self> {
         let columns = Columns::new(relation, input.schema.clone());
@@ -52,6 +61,13 @@ impl StreamSource {
     /// The event time of the rows, if they have one.
     pub fn event_time(&self) -> Option<&EventTime> {
         self.event_time.as_ref()
+    }
+
+    /// The watermark that records announce for the event time, in microseconds; it is no further ahead of `now` than a row may be.
+    pub fn announced(&self, fetched: &Fetched, now: i64) -> Option<i64> {
+        let time = self.event_time.as_ref()?;
+        let watermark = announced::read(&fetched.batch, self.schema.field(time.column).name())?;
+        Some(watermark.min(latest_allowed(time, now)))
     }
 
     /// Of each row that was decoded of so many records, of which these are bad, the number of its record; none when a record holds
@@ -82,8 +98,7 @@ impl StreamSource {
             return Ok(Rows { rows, latest, bad });
         };
         let times = Times::of(rows.column(time.column))?;
-        let ahead = i64::try_from(time.ahead.as_micros()).unwrap_or(i64::MAX);
-        let limit = now.saturating_add(ahead);
+        let limit = latest_allowed(time, now);
         let latest = times.latest();
         if times.all_known() && latest.is_none_or(|latest| latest <= limit) {
             return Ok(Rows { rows, latest, bad });
@@ -152,6 +167,11 @@ impl StreamSource {
             bad,
         })
     }
+}
+
+/// The latest event time that is believed.
+fn latest_allowed(time: &EventTime, now: i64) -> i64 {
+    now.saturating_add(i64::try_from(time.ahead.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The records, of so many, that are not bad.

@@ -11,7 +11,7 @@ use rechka_sql::{
 };
 
 use super::{crashes, support::*};
-use crate::{Delivery, RunOptions, run};
+use crate::{Delivery, RunOptions, RunningQuery, run};
 
 const STREAMS: &str =
     "CREATE STREAM events (key BIGINT, ts TIMESTAMP, value BIGINT, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
@@ -161,4 +161,48 @@ fn a_pipeline_of_several_queries_gives_the_same_live_and_to_the_end() {
     wait_until("four windows are closed", || rows(&log, &queries[1]).len() == 4);
     running.into_iter().for_each(|running| running.stop().unwrap());
     assert_eq!(rows(&log, &queries[1]), expected[..4]);
+}
+
+#[test]
+fn a_derived_stream_tells_its_watermark_to_the_next_query() {
+    let queries = pipeline(
+        "CREATE STREAM u AS SELECT key, ts, value FROM events UNION ALL SELECT key, ts, value FROM others;
+         CREATE STREAM v AS SELECT window_start, count(*) AS n FROM TUMBLE(u, ts, INTERVAL '10 seconds')
+           GROUP BY window_start, window_end;",
+    );
+    let log = TestLog::new();
+    let start = |query: &Query| {
+        let options = RunOptions {
+            new_operator: RunOptions::default().new_operator,
+            ..options()
+        };
+        run(log.log.clone(), query.clone(), options).unwrap()
+    };
+    for topic in ["events", "others"] {
+        log.create(topic, 2);
+    }
+    let append = |topic| {
+        for partition in 0..2 {
+            let events: Vec<String> = (0..50).map(|second| event(1, second, 1)).collect();
+            log.append(topic, partition, &events, 7);
+        }
+    };
+    let _first = start(&queries[0]);
+    let second = start(&queries[1]);
+    append("events");
+    let read = |running: &RunningQuery| {
+        let tasks = running.statistics().tasks.into_iter().filter(|task| task.stage == 0);
+        tasks.map(|task| task.records_in).sum::<u64>()
+    };
+    wait_until("what came first is read", || read(&second) == 100);
+    // The other stream is behind, and holds the watermark up: of nothing that comes of it may be said that it is late. What was told
+    // of that is known after a restart too.
+    second.stop().unwrap();
+    let second = start(&queries[1]);
+    append("others");
+    wait_until("four windows are closed", || rows(&log, &queries[1]).len() >= 4);
+    second.stop().unwrap();
+    let window = |second| format!(r#"{{"window_start":"1970-01-01T00:00:{second:02}","n":40}}"#);
+    assert_eq!(rows(&log, &queries[1]), [0, 10, 20, 30].map(window));
+    assert!(log.values("v.late").is_empty());
 }
