@@ -35,7 +35,7 @@ pub trait Processor: Send {
     fn revoked(&mut self, partition: Partition);
     /// Takes records. Each comes once, in order.
     fn push(&mut self, fetched: &Fetched) -> Result<()>;
-    /// Records are damaged: they will not be pushed. A processor that can't do without them gives the error back, and stands still.
+    /// Records are damaged, or were deleted before they were read: they will not be pushed. A processor that can't do without them gives the error back, and stands still.
     fn lost(&mut self, from: &TopicPartition, offsets: Range<Offset>, reason: &str) -> Result<()> {
         let damaged = LogError::Damaged {
             from: from.clone(),

@@ -34,6 +34,8 @@ const WAIT: Duration = Duration::from_millis(100);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Batches read before a processor works.
 const MOST_BATCHES: usize = 64;
+/// Why records are lost that nothing has damaged.
+const DELETED: &str = "they were deleted before they were read, by the topic's retention or by hand";
 /// The pause after an epoch that the log could not commit.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -183,6 +185,7 @@ impl<P: Processor> Task<P> {
     /// Gives the processor what was read, up to where reading is to stop.
     fn push(&mut self, mut fetched: Fetched) -> Result<()> {
         let from = fetched.from.clone();
+        self.look_for_deleted(&from, fetched.base_offset)?;
         // What is not restored yet is sought back to when it is.
         let Some(Some(next)) = self.assigned.get_mut(&from.partition) else {
             return Ok(());
@@ -204,6 +207,20 @@ impl<P: Processor> Task<P> {
         next[topic] = fetched.next_offset();
         self.pushed = true;
         self.settings.failpoint.reach(Step::Pushed)
+    }
+
+    /// Tells the processor of records before an offset that are not there any more. Not every hole is one: offsets need not be dense.
+    fn look_for_deleted(&mut self, from: &TopicPartition, offset: Offset) -> Result<()> {
+        let topic = self.settings.topics.iter().position(|topic| *topic == from.topic);
+        let Some((Some(next), topic)) = self.assigned.get(&from.partition).zip(topic) else {
+            return Ok(());
+        };
+        let next = next[topic];
+        if next < offset {
+            let start = self.log.offsets(from)?.start.min(offset);
+            self.lose(from, next..start, DELETED)?;
+        }
+        Ok(())
     }
 
     /// Tells the processor what can't be read, up to where reading is to stop.
@@ -331,17 +348,26 @@ impl<P: Processor> Task<P> {
             .map(|(partition, _)| *partition)
             .collect();
         for partition in missing {
-            let mut next = Vec::with_capacity(self.settings.topics.len());
+            let (mut next, mut deleted) = (Vec::with_capacity(self.settings.topics.len()), Vec::new());
             for name in self.partitions(partition) {
-                let offset = self.committed_offset(&name)?;
+                let start = self.log.offsets(&name)?.start;
+                let committed = self.log.committed(&self.settings.group, &name)?.unwrap_or(start);
+                let offset = committed.max(start);
                 self.member.seek(&name, offset)?;
                 if !self.congested.contains(&partition) {
                     self.member.resume(std::slice::from_ref(&name))?;
                 }
                 next.push(offset);
+                if committed < start {
+                    deleted.push((name, committed..start));
+                }
             }
             self.processor.assigned(partition, &next)?;
             self.assigned.insert(partition, Some(next));
+            for (name, offsets) in deleted {
+                self.processor.lost(&name, offsets, DELETED)?;
+                self.pushed = true;
+            }
         }
         Ok(())
     }
@@ -363,14 +389,6 @@ impl<P: Processor> Task<P> {
             }
         }
         Ok(())
-    }
-
-    fn committed_offset(&self, partition: &TopicPartition) -> Result<Offset> {
-        let start = self.log.offsets(partition)?.start;
-        Ok(self
-            .log
-            .committed(&self.settings.group, partition)?
-            .map_or(start, |offset| offset.max(start)))
     }
 
     /// The partitions of this number, one of each topic.

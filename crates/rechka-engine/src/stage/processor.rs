@@ -173,31 +173,21 @@ impl Processor for StageProcessor {
         }
     }
 
-    /// What is damaged in a declared stream goes to the dead letters as a gap. What a stage before has written can't be done without:
+    /// What is lost of a declared stream goes to the dead letters as a gap. What a stage before has written can't be done without:
     /// the rows and the time in it would be missing in the result.
     fn lost(&mut self, from: &TopicPartition, offsets: Range<Offset>, reason: &str) -> Result<()> {
         let topic = self.context.topics.iter().position(|(topic, _)| *topic == from.topic);
-        let inputs = topic.map_or(&[][..], |topic| &self.context.topics[topic].1);
-        let exchanged = inputs.iter().any(|&input| self.sources[input].is_none());
-        match (topic, self.instances.get_mut(&from.partition)) {
-            (Some(topic), Some(instance)) if !exchanged => {
-                tracing::error!(
-                    topic = &*from.topic,
-                    partition = from.partition,
-                    ?offsets,
-                    reason,
-                    "damaged records are left out"
-                );
-                instance.lost(&self.context, topic, from, &offsets, reason)
-            }
-            (None, _) | (_, None) => Ok(()),
-            _ => Err(LogError::Damaged {
-                from: from.clone(),
-                offsets,
-                reason: reason.to_owned(),
-            }
-            .into()),
+        let (Some(topic), Some(instance)) = (topic, self.instances.get_mut(&from.partition)) else {
+            return Ok(());
+        };
+        let inputs = &self.context.topics[topic].1;
+        if inputs.iter().any(|&input| self.sources[input].is_none()) {
+            let Range { start, end } = offsets;
+            let reason = format!("records of {from} from offset {start} to {end} are lost: {reason}");
+            return Err(self.context.unfit(reason));
         }
+        tracing::error!(%from, ?offsets, reason, "records are left out");
+        instance.lost(&self.context, topic, from, &offsets, reason)
     }
 
     fn caught_up(&mut self) {

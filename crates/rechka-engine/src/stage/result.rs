@@ -1,11 +1,7 @@
 //! Rows of the last stage to records of the query's result.
 use std::sync::Arc;
 
-use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, TimeUnit, TimestampMillisecondType},
-};
+use arrow::array::{Array, AsArray, RecordBatch};
 use rechka_formats::{Encoder, Format};
 use rechka_log::{Append, MAX_RECORD_BYTES, Partition, TopicPartition};
 use rechka_sql::catalog::{Kind, Relation};
@@ -74,8 +70,9 @@ impl ResultWriter {
         })
     }
 
-    /// The records of an epoch: each task has a partition of its own. `watermark`: of the rows behind them. `now`: their timestamp in
-    /// milliseconds where a row has no event time. Rows that no record has room for are put aside.
+    /// The records of an epoch: each task has a partition of its own. `watermark`: of the rows behind them. `now`: their timestamp, in
+    /// milliseconds. It is not the event time of the row, by which a topic with a retention would drop results over old events at once.
+    /// Rows that no record has room for are put aside.
     pub fn write(
         &mut self,
         task: Partition,
@@ -123,13 +120,8 @@ impl ResultWriter {
             Some(encoder) => Some(Values::encode(&mut **encoder, &rows.project(&self.relation.key)?)?),
             None => None,
         };
-        let times = self.times(rows)?;
-        let times = times
-            .as_ref()
-            .map(|times| times.as_primitive::<TimestampMillisecondType>());
         for row in 0..values.ends.len() {
             let key = keys.as_ref().filter(|_| each_row).map(|keys| keys.get(row));
-            let time = times.filter(|times| each_row && !times.is_null(row));
             let is_deleted = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
             epoch.left = epoch.left.saturating_sub(if each_row { 1 } else { rows.num_rows() });
             let first = epoch.first.take();
@@ -138,7 +130,7 @@ impl ResultWriter {
             let record = RowRecord {
                 key,
                 value: if is_deleted { &[] } else { values.get(row) },
-                timestamp: time.map_or(epoch.now, |times| times.value(row)),
+                timestamp: epoch.now,
                 headers: said.as_slice(),
                 rows,
                 row,
@@ -155,13 +147,5 @@ impl ResultWriter {
             Kind::View | Kind::Table => appender.whole(),
             Kind::Stream => appender,
         }
-    }
-
-    fn times(&self, rows: &RecordBatch) -> Result<Option<arrow::array::ArrayRef>> {
-        let Some(time) = &self.relation.event_time else {
-            return Ok(None);
-        };
-        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
-        Ok(Some(cast(rows.column(time.column), &milliseconds)?))
     }
 }

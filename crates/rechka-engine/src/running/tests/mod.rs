@@ -1,6 +1,7 @@
 //! Queries over a log, with simple operators of their own.
 mod changed;
 mod crashes;
+mod deleted;
 mod exchanges;
 mod flow;
 mod sizes;
