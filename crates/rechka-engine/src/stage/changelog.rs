@@ -5,7 +5,7 @@
 //! (`chunks`), of one transaction. Each has a header that says what it is, and a piece of the body:
 //!
 //! ```text
-//! header "rechka.state": JSON { version, fingerprint, epoch, snapshot, chunk, chunks, offsets, tables, inputs, told, nodes }
+//! header "rechka.state": JSON { version, fingerprint, epoch, snapshot, chunk, chunks, offsets, tables, files, inputs, told, nodes }
 //! body: for each change: u32 node | u32 kind | u64 length | Arrow IPC stream | pad to 16      (numbers little-endian)
 //! ```
 //!
@@ -22,7 +22,7 @@ use super::{appender::Appender, ipc, watermark::Watermark};
 use crate::{EngineError, Result, operators::Delta};
 
 /// The format written.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Header with what a record is.
 const HEADER: &str = "rechka.state";
 /// Bytes of the body in one record.
@@ -41,6 +41,8 @@ pub(super) struct Progress {
     pub offsets: Vec<Offset>,
     /// The next offset of each partition of each table.
     pub tables: Vec<Vec<Offset>>,
+    /// The fingerprint of each file that is a table.
+    pub files: Vec<u64>,
     /// What the sources of each input said about time.
     pub inputs: Vec<Vec<Watermark>>,
     /// Whether the records of each input announce watermarks.

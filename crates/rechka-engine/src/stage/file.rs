@@ -10,6 +10,7 @@ use arrow::{
 };
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::fingerprint::hash;
 use crate::{EngineError, Result};
 
 /// Reads the rows of a file with the columns `read`: CSV with a header, JSON (an object a line) or Parquet, by the ending.
@@ -25,6 +26,13 @@ pub(crate) fn read(path: &Path, read: &SchemaRef) -> Result<Vec<RecordBatch>> {
     };
     let batches = batches.map_err(wrong)?;
     batches.iter().map(|rows| pick(rows, read).map_err(wrong)).collect()
+}
+
+/// Tells the contents of a file from others.
+pub(super) fn fingerprint(path: &Path) -> Result<u64> {
+    let bytes = std::fs::read(path);
+    let bytes = bytes.map_err(|error| EngineError::Query(format!("can't read {}: {error}", path.display())))?;
+    Ok(hash(&bytes))
 }
 
 fn read_csv(mut file: File, read: &SchemaRef) -> Result<Vec<RecordBatch>, String> {

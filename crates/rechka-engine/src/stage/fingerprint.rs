@@ -25,7 +25,7 @@ pub(crate) fn fingerprints(query: &Query) -> Vec<u64> {
 }
 
 /// FNV-1a (Fowler, Noll, Vo), of 64 bits.
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }

@@ -149,13 +149,19 @@ impl Instance {
         Ok(())
     }
 
+    /// Reads the tables, as far as the state does not have them.
     fn load_tables(&mut self, context: &StageContext) -> Result<()> {
+        let known = std::mem::take(&mut self.progress.files);
         for (number, input) in context.stage().inputs.iter().enumerate() {
             if let Source::Table(relation) = &input.source {
                 if let Some(path) = &relation.file {
-                    for rows in file::read(path, &input.schema)? {
-                        self.dag.push(number, table::upserts(rows, input)?, self.now)?;
+                    let fingerprint = file::fingerprint(path)?;
+                    if known.get(self.progress.files.len()) != Some(&fingerprint) {
+                        for rows in file::read(path, &input.schema)? {
+                            self.dag.push(number, table::upserts(rows, input)?, self.now)?;
+                        }
                     }
+                    self.progress.files.push(fingerprint);
                     continue;
                 }
                 let next = self

@@ -9,8 +9,8 @@ use rechka_sql::{
     plan::{Input, Lookup, Node, Operation, Origin, Output, Query, Source, Stage},
 };
 
-use super::support::*;
-use crate::run;
+use super::{sql::pipeline, support::*};
+use crate::{RunOptions, run};
 
 /// `SELECT * FROM events JOIN names ON events.key = names.id`
 fn enriched() -> Query {
@@ -122,4 +122,61 @@ fn a_row_finds_the_table_as_it_was_when_the_query_began_and_as_it_is_changed() {
     wait_until("all rows are there", || names(&log).len() == 6);
     assert_eq!(names(&log)[3..], ["11: null", "21: null", r#"31: "three""#]);
     running.stop().unwrap();
+}
+
+#[test]
+fn versions_in_a_file_are_what_they_were_when_a_query_starts_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rates.csv");
+    // Not in the order of time: of what the watermark has passed the last line must not win.
+    let versions = [("02:00", 7), ("01:00", 6), ("00:00", 5)];
+    let lines = versions.map(|(minutes, rate)| format!("1,1970-01-01T00:{minutes},{rate}\n"));
+    std::fs::write(&path, format!("key,since,rate\n{}", lines.concat())).unwrap();
+    let query = pipeline(&format!(
+        "CREATE TABLE rates (key BIGINT PRIMARY KEY, since TIMESTAMP, rate BIGINT, WATERMARK FOR since AS since)
+           WITH (path = '{}');
+         CREATE STREAM rated AS SELECT e.value, r.rate FROM events AS e
+           JOIN rates FOR SYSTEM_TIME AS OF e.ts AS r ON e.key = r.key;",
+        path.display()
+    ))
+    .remove(0);
+    let log = TestLog::new();
+    log.create("events", 2);
+    // A row waits until the watermark, 5 s behind, has passed its time.
+    for (seconds, rows) in [(10, 0), (70, 1), (100, 2), (110, 3)] {
+        let options = RunOptions {
+            new_operator: RunOptions::default().new_operator,
+            ..options()
+        };
+        let running = run(log.log.clone(), query.clone(), options).unwrap();
+        log.append("events", 0, &[event(1, seconds, seconds)], 1);
+        wait_until("the rows before it are there", || {
+            let read = running.statistics().tasks.iter().any(|task| task.records_in == 1);
+            read && log.values("rated").len() == rows
+        });
+        running.stop().unwrap();
+    }
+    let row = |value, rate| format!(r#"{{"value":{value},"rate":{rate}}}"#);
+    assert_eq!(log.values("rated"), [row(10, 5), row(100, 6), row(70, 6)]);
+}
+
+#[test]
+fn a_file_that_was_changed_is_read_again() {
+    let log = TestLog::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("names.csv");
+    let mut query = enriched();
+    if let Source::Table(table) = &mut query.stages[0].inputs[1].source {
+        Arc::make_mut(table).file = Some(path.clone().into());
+    }
+    log.create("events", 1);
+    for (number, name) in ["one", "uno"].into_iter().enumerate() {
+        std::fs::write(&path, format!("id,name\n1,{name}\n")).unwrap();
+        log.append("events", 0, &[event(1, 1, 10)], 1);
+        run(log.log.clone(), query.clone(), to_the_end())
+            .unwrap()
+            .wait()
+            .unwrap();
+        assert_eq!(names(&log)[number..], [format!("10: {name:?}")]);
+    }
 }
