@@ -26,13 +26,12 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)
     for (number, (stage, (_, tasks))) in query.stages.iter().zip(stages).enumerate() {
         for input in &stage.inputs {
             match &input.source {
-                Source::Stream(relation) => {
+                Source::Stream(relation) | Source::Table(relation) if relation.file.is_none() => {
                     specs.push(of_relation(relation));
                     let dead = rechka_types::topics::dead(&relation.topic);
                     specs.push(TopicSpec::new(dead, relation.partitions));
                 }
-                Source::Table(relation) if relation.file.is_none() => specs.push(of_relation(relation)),
-                Source::Table(_) | Source::Exchange(_) => {}
+                Source::Stream(_) | Source::Table(_) | Source::Exchange(_) => {}
             }
         }
         if let Output::Exchange { topic, partitions, .. } = &stage.output {

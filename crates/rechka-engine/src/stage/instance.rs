@@ -14,7 +14,7 @@ use super::{
     exchange::{self, Message},
     file,
     source::StreamSource,
-    table::{self, TableReader},
+    table::{self, News, TableReader},
     watermark::Watermark,
 };
 use crate::{
@@ -170,7 +170,7 @@ impl Instance {
                     .get(self.tables.len())
                     .map_or(&[][..], Vec::as_slice);
                 let mut table = TableReader::open(&*context.log, relation, input, next)?;
-                table.read_all(|rows| self.dag.push(number, rows, self.now))?;
+                table.read_all(|news| self.take(number, news))?;
                 self.tables.push((number, table));
             }
         }
@@ -313,12 +313,29 @@ impl Instance {
     }
 
     fn read_tables(&mut self) -> Result<()> {
+        let mut all = Vec::new();
         for (input, table) in &mut self.tables {
-            for rows in table.read_new()? {
-                self.dag.push(*input, rows, self.now)?;
-            }
+            all.extend(table.read_new()?.into_iter().map(|news| (*input, news)));
         }
+        all.into_iter().try_for_each(|(input, news)| self.take(input, news))?;
         self.bury_all()
+    }
+
+    /// Takes what comes of a table. All tasks read it, and the first says what can't be used of it.
+    fn take(&mut self, input: usize, news: News) -> Result<()> {
+        match news {
+            News::Rows(rows) => self.dag.push(input, rows, self.now)?,
+            News::Bad(fetched, bad) if self.partition == 0 => {
+                self.dead.push(&fetched, &bad)?;
+                self.counts.dead += bad.len() as u64;
+            }
+            News::Lost { from, offsets, reason } if self.partition == 0 => {
+                self.dead.lost(&from, &offsets, &reason, self.now.div_euclid(1000))?;
+                self.counts.dead += offsets.end - offsets.start;
+            }
+            News::Bad(..) | News::Lost { .. } => {}
+        }
+        Ok(())
     }
 
     /// Everything in the log has been pushed.

@@ -35,4 +35,4 @@ pub(crate) use file::read as read_file;
 pub(crate) use fingerprint::fingerprints;
 pub(crate) use processor::{StageProcessor, late_topic};
 pub(crate) use source::StreamSource;
-pub(crate) use table::TableReader;
+pub(crate) use table::{News, TableReader};

@@ -1,14 +1,14 @@
 //! Tables: read whole before the streams, and followed from then on. What an operator keeps of a table is in its state, so reading
 //! goes on where the last epoch was.
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
 };
-use rechka_formats::{Decoder, Format};
-use rechka_log::{Batch, BatchBuilder, Fetched, Log, Offset, Reader, RecordRef, TopicPartition};
+use rechka_formats::{Bad, Decoder, Format};
+use rechka_log::{Batch, BatchBuilder, Fetched, Log, LogError, Offset, Partition, Reader, RecordRef, TopicPartition};
 use rechka_sql::{
     catalog::Relation,
     plan::{DELETED, Input},
@@ -37,6 +37,20 @@ fn with_deleted(mut columns: Vec<ArrayRef>, deleted: bool, count: usize, schema:
     columns.push(Arc::new(BooleanArray::from(vec![deleted; count])));
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+/// What comes of a table.
+pub(crate) enum News {
+    /// Rows, the last column of which says whether they delete their keys.
+    Rows(RecordBatch),
+    /// Records that can't be used.
+    Bad(Fetched, Vec<Bad>),
+    /// Records that are damaged in the log.
+    Lost {
+        from: TopicPartition,
+        offsets: Range<Offset>,
+        reason: String,
+    },
 }
 
 /// Follows a table.
@@ -79,34 +93,45 @@ impl TableReader {
     }
 
     /// Everything that was in the table when it was opened.
-    pub fn read_all(&mut self, mut take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+    pub fn read_all(&mut self, mut take: impl FnMut(News) -> Result<()>) -> Result<()> {
         while self.next.iter().zip(&self.ends).any(|(next, end)| next < end) {
             // What lies before the end is there; None: only holes follow.
-            let Some(rows) = self.read(WAIT)? else {
+            let Some(news) = self.read(WAIT)? else {
                 break;
             };
-            rows.into_iter().try_for_each(&mut take)?;
+            news.into_iter().try_for_each(&mut take)?;
         }
         Ok(())
     }
 
     /// What was changed since, in order.
-    pub fn read_new(&mut self) -> Result<Vec<RecordBatch>> {
-        let mut rows = Vec::new();
+    pub fn read_new(&mut self) -> Result<Vec<News>> {
+        let mut news = Vec::new();
         while let Some(more) = self.read(Duration::ZERO)? {
-            rows.extend(more);
+            news.extend(more);
         }
-        Ok(rows)
+        Ok(news)
     }
 
-    fn read(&mut self, wait: Duration) -> Result<Option<Vec<RecordBatch>>> {
-        let Some(fetched) = self.reader.poll(wait)? else {
+    fn read(&mut self, wait: Duration) -> Result<Option<Vec<News>>> {
+        let fetched = match self.reader.poll(wait) {
+            Err(LogError::Damaged { from, offsets, reason }) => {
+                self.passed(from.partition, offsets.end);
+                return Ok(Some(vec![News::Lost { from, offsets, reason }]));
+            }
+            polled => polled?,
+        };
+        let Some(fetched) = fetched else {
             return Ok(None);
         };
-        if let Some(next) = self.next.get_mut(fetched.from.partition as usize) {
-            *next = fetched.next_offset();
+        self.passed(fetched.from.partition, fetched.next_offset());
+        self.decode(fetched).map(Some)
+    }
+
+    fn passed(&mut self, partition: Partition, offset: Offset) {
+        if let Some(next) = self.next.get_mut(partition as usize) {
+            *next = offset;
         }
-        self.decode(&fetched).map(Some)
     }
 
     /// The next offset of each partition.
@@ -114,11 +139,11 @@ impl TableReader {
         &self.next
     }
 
-    /// Runs of rows and of deletions, in order.
-    fn decode(&mut self, fetched: &Fetched) -> Result<Vec<RecordBatch>> {
+    /// Runs of rows and of deletions, in order, and what is none.
+    fn decode(&mut self, fetched: Fetched) -> Result<Vec<News>> {
         let batch = &fetched.batch;
         let is_deletion = |record: usize| batch.get(record).is_some_and(|record| record.value.is_empty());
-        let (mut runs, mut start) = (Vec::new(), 0);
+        let (mut news, mut all_bad, mut start) = (Vec::new(), Vec::new(), 0);
         while start < batch.len() {
             let deletions = is_deletion(start);
             let mut end = start + 1;
@@ -126,44 +151,45 @@ impl TableReader {
                 end += 1;
             }
             let run = batch.slice(start..end);
-            runs.push(match deletions {
+            let (rows, bad) = match deletions {
                 true => self.decode_deletions(&run)?,
                 false => self.decode_rows(&run)?,
-            });
+            };
+            news.push(News::Rows(rows));
+            all_bad.extend(bad.into_iter().map(|bad| Bad {
+                record: start + bad.record,
+                ..bad
+            }));
             start = end;
         }
-        Ok(runs)
-    }
-
-    fn decode_rows(&mut self, batch: &Batch) -> Result<RecordBatch> {
-        let decoded = self.decoder.decode(batch);
-        for bad in &decoded.bad {
-            tracing::warn!(
-                table = &*self.relation.name,
-                reason = bad.reason,
-                "a record of a table is left out"
-            );
+        if !all_bad.is_empty() {
+            news.push(News::Bad(fetched, all_bad));
         }
-        let count = decoded.rows.num_rows();
-        with_deleted(decoded.rows.columns().to_vec(), false, count, self.schema.clone())
+        Ok(news)
     }
 
-    fn decode_deletions(&mut self, batch: &Batch) -> Result<RecordBatch> {
+    fn decode_rows(&mut self, batch: &Batch) -> Result<(RecordBatch, Vec<Bad>)> {
+        let decoded = self.decoder.decode(batch);
+        let count = decoded.rows.num_rows();
+        let rows = with_deleted(decoded.rows.columns().to_vec(), false, count, self.schema.clone())?;
+        Ok((rows, decoded.bad))
+    }
+
+    fn decode_deletions(&mut self, batch: &Batch) -> Result<(RecordBatch, Vec<Bad>)> {
         let mut keys = BatchBuilder::new();
         let mut timestamps = Vec::new();
         for record in batch.iter() {
             keys.push(None, &self.key_object(&record), record.timestamp, &[])?;
         }
         let keys = keys.finish();
-        let decoded = self.key_decoder.decode(&keys);
+        let mut decoded = self.key_decoder.decode(&keys);
+        for bad in &mut decoded.bad {
+            bad.reason = format!("it deletes a key that is none of the table: {}", bad.reason);
+        }
         let is_bad = |record| decoded.bad.iter().any(|bad| bad.record == record);
         for (record, key) in batch.iter().enumerate() {
-            match is_bad(record) {
-                true => tracing::warn!(
-                    table = &*self.relation.name,
-                    "a deletion without a key of the table is left out"
-                ),
-                false => timestamps.push(key.timestamp),
+            if !is_bad(record) {
+                timestamps.push(key.timestamp);
             }
         }
         let count = decoded.rows.num_rows();
@@ -179,7 +205,7 @@ impl TableReader {
         let fields = self.schema.fields();
         let columns = fields.iter().enumerate().take(fields.len() - 1).map(column);
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        with_deleted(columns, true, count, self.schema.clone())
+        Ok((with_deleted(columns, true, count, self.schema.clone())?, decoded.bad))
     }
 
     /// The key of a record as a JSON object: it is one, or the bare value of the only key column.

@@ -11,7 +11,10 @@ use rechka_sql::{
     plan::{Input, Source},
 };
 
-use crate::{Result, stage::TableReader};
+use crate::{
+    Result,
+    stage::{News, TableReader},
+};
 
 /// The rows that a table or a view holds now: the last of each key.
 pub(super) fn read(log: &dyn Log, relation: &Arc<Relation>) -> Result<Vec<RecordBatch>> {
@@ -27,7 +30,19 @@ pub(super) fn read(log: &dyn Log, relation: &Arc<Relation>) -> Result<Vec<Record
     let keys = RowConverter::new(key_types.collect())?;
     let columns: Vec<usize> = (0..relation.schema.fields().len()).collect();
     let (mut batches, mut last) = (Vec::new(), HashMap::<OwnedRow, (usize, usize)>::new());
-    TableReader::open(log, relation, &input, &[])?.read_all(|rows| {
+    TableReader::open(log, relation, &input, &[])?.read_all(|news| {
+        let rows = match news {
+            News::Rows(rows) => rows,
+            News::Bad(fetched, bad) => {
+                let (from, records, reason) = (fetched.from, bad.len(), &bad[0].reason);
+                tracing::warn!(%from, records, reason, "records can't be used");
+                return Ok(());
+            }
+            News::Lost { from, offsets, reason } => {
+                tracing::warn!(%from, ?offsets, reason, "records are damaged");
+                return Ok(());
+            }
+        };
         let deleted = rows.column(columns.len()).as_boolean().clone();
         let rows = rows.project(&columns)?;
         let found = keys.convert_columns(rows.project(&relation.key)?.columns())?;

@@ -180,3 +180,35 @@ fn a_file_that_was_changed_is_read_again() {
         assert_eq!(names(&log)[number..], [format!("10: {name:?}")]);
     }
 }
+
+#[test]
+fn records_of_a_table_that_can_not_be_used_are_dead_letters() {
+    let log = TestLog::new();
+    log.create("events", 1);
+    let query = enriched();
+    run(log.log.clone(), query.clone(), to_the_end())
+        .unwrap()
+        .wait()
+        .unwrap();
+    name(&log, 0, "1", r#"{"id":1,"name":"one"}"#);
+    name(&log, 0, "2", "no json");
+    name(&log, 0, "x", "");
+    name(&log, 1, "3", r#"{"id":3,"name":"damaged"}"#);
+    name(&log, 1, "3", r#"{"id":3,"name":"three"}"#);
+    let log = log.damage(r#"{"id":3,"name":"damaged"}"#);
+    log.append("events", 0, &[event(1, 1, 10), event(3, 1, 30)], 2);
+    for round in 1..=2 {
+        // Once, and neither again when the query starts again nor by each of its tasks.
+        let running = run(log.log.clone(), query.clone(), options()).unwrap();
+        wait_until("the rows are there", || names(&log).len() == 2 * round);
+        running.stop().unwrap();
+        assert_eq!(names(&log)[2 * round - 2..], [r#"10: "one""#, r#"30: "three""#]);
+        let dead = log.records("names.dead").into_iter();
+        let dead: Vec<_> = dead
+            .map(|(partition, key, value)| (partition, key.unwrap_or_default(), value))
+            .collect();
+        let letter = |partition, key: &str, value: &str| (partition, key.to_owned(), value.to_owned());
+        assert_eq!(dead, [letter(0, "2", "no json"), letter(0, "x", ""), letter(1, "", "")]);
+        log.append("events", 0, &[event(1, 1, 10), event(3, 1, 30)], 2);
+    }
+}
