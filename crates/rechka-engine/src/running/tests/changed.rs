@@ -59,6 +59,15 @@ fn a_query_goes_on_when_only_its_looks_have_changed() {
 }
 
 #[test]
+fn how_long_a_watermark_waits_may_be_changed() {
+    let log = stored(100);
+    let mut query = pipeline(SUM).remove(0);
+    run_to_the_end(&log, &query).unwrap();
+    query.stages[0].inputs[0].event_time.as_mut().unwrap().delay *= 2;
+    run_to_the_end(&log, &query).unwrap();
+}
+
+#[test]
 fn a_topic_that_was_made_anew_does_not_go_with_the_state_of_the_old_one() {
     let log = stored(100);
     let query = pipeline(SUM).remove(0);
