@@ -11,12 +11,19 @@ use rten_tensor::NdTensorView;
 use super::Precision;
 use super::kernels::{Dequantize, Finish, FinishRow, quantize_row};
 
-/// Rows that one task takes: enough to reuse the weights in cache, few enough to share among threads.
+/// The most rows that one task takes: enough to reuse the weights in cache, few enough to share among threads.
 const ROWS: usize = 64;
+/// What the number of a task's rows is a multiple of: no kernel takes more rows at a time.
+const TILE: usize = 8;
+
+thread_local! {
+    // Making one asks the processor what it can do (CPUID), which takes some 10 µs in a virtual machine; and one can't be shared
+    // between threads (rten-gemm 0.27). So every thread keeps its own.
+    static GEMM_F32: GemmExecutor<f32, f32, f32> = GemmExecutor::default();
+    static GEMM_INT8: GemmExecutor<u8, i8, i32> = GemmExecutor::default();
+}
 
 /// A linear layer with its weights packed for the machine's matrix kernel.
-///
-/// The kernel itself is looked up at each call, which costs nothing: `GemmExecutor` can't be sent between threads (rten-gemm 0.27).
 pub(super) struct Linear {
     inputs: usize,
     bias: Vec<f32>,
@@ -85,8 +92,9 @@ impl Linear {
     /// The same for rows of `x` that start every `stride` values and may overlap: a convolution over time.
     pub(super) fn forward_strided(&self, x: &[f32], stride: usize, out: &mut [f32], finish: Finish) {
         let outputs = self.outputs();
-        out.par_chunks_mut(ROWS * outputs).enumerate().for_each(|(chunk, out)| {
-            self.forward_chunk(&x[chunk * ROWS * stride..], stride, out, finish);
+        let rows = rows_per_task(out.len() / outputs, rayon::current_num_threads());
+        out.par_chunks_mut(rows * outputs).enumerate().for_each(|(chunk, out)| {
+            self.forward_chunk(&x[chunk * rows * stride..], stride, out, finish);
         });
     }
 
@@ -96,17 +104,18 @@ impl Linear {
         let rows = out.len() / outputs;
         match &self.weights {
             Packed::F32 { weights } => {
-                let gemm = GemmExecutor::<f32, f32, f32>::default();
                 let view = NdTensorView::from_slice_with_strides([rows, self.inputs], x, [stride, 1])
                     .expect("the caller brings a row of inputs for every row of outputs");
                 let mut buffer = Vec::with_capacity(out.len());
-                let product = gemm
-                    .gemm_uninit(
-                        &mut buffer.spare_capacity_mut()[..out.len()],
-                        GemmInputA::Unpacked(view),
-                        GemmInputB::Packed(weights),
-                        GemmUninitOptions::default(),
-                    )
+                let product = GEMM_F32
+                    .with(|gemm| {
+                        gemm.gemm_uninit(
+                            &mut buffer.spare_capacity_mut()[..out.len()],
+                            GemmInputA::Unpacked(view),
+                            GemmInputB::Packed(weights),
+                            GemmUninitOptions::default(),
+                        )
+                    })
                     .expect("shapes agree and the weights were packed by this kernel");
                 for (out, product) in out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs)) {
                     FinishRow {
@@ -119,7 +128,6 @@ impl Linear {
                 }
             }
             Packed::Int8 { weights, scales, sums } => {
-                let gemm = GemmExecutor::<u8, i8, i32>::default();
                 let mut quantized = vec![0_u8; rows * self.inputs];
                 let mut ranges = Vec::with_capacity(rows);
                 for (row, quantized) in quantized.chunks_exact_mut(self.inputs).enumerate() {
@@ -128,13 +136,17 @@ impl Linear {
                 }
                 let view = NdTensorView::from_data([rows, self.inputs], &quantized[..]);
                 let mut buffer = Vec::with_capacity(out.len());
-                let product = gemm
-                    .gemm_uninit(
-                        &mut buffer.spare_capacity_mut()[..out.len()],
-                        GemmInputA::Unpacked(view),
-                        GemmInputB::Packed(weights),
-                        GemmUninitOptions::default(),
-                    )
+                let product = GEMM_INT8
+                    .with(|gemm| {
+                        // Left to itself it would pack the rows anew for every block of columns.
+                        let rows = gemm.prepack_a(view);
+                        gemm.gemm_uninit(
+                            &mut buffer.spare_capacity_mut()[..out.len()],
+                            GemmInputA::Packed(&rows),
+                            GemmInputB::Packed(weights),
+                            GemmUninitOptions::default(),
+                        )
+                    })
                     .expect("shapes agree and the weights were packed by this kernel");
                 let rows = out.chunks_exact_mut(outputs).zip(product.chunks_exact(outputs));
                 for ((out, product), range) in rows.zip(ranges) {
@@ -152,6 +164,16 @@ impl Linear {
             }
         }
     }
+}
+
+/// How many rows each task takes: all threads have the same number of equal tasks, but a few rows are one task, whose columns the
+/// kernel shares among the threads, so that the weights are read once.
+fn rows_per_task(rows: usize, threads: usize) -> usize {
+    if rows <= ROWS {
+        return ROWS;
+    }
+    let tasks = rows.div_ceil(ROWS).next_multiple_of(threads);
+    rows.div_ceil(tasks).next_multiple_of(TILE)
 }
 
 #[cfg(test)]
