@@ -1,7 +1,7 @@
 //! The element-wise steps around matrix products, vectorised.
 use rten_simd::ops::{BitOps, FloatOps, NarrowSaturate, NumOps, ToFloat};
 use rten_simd::{Isa, Simd, SimdOp, SimdUnaryOp};
-use rten_vecmath::{Gelu, Normalize, NormalizeOptions, Sum, SumSquareSub};
+use rten_vecmath::{Exp, Gelu, Normalize, NormalizeOptions, Sum, SumSquareSub};
 
 /// What happens to a linear layer's product, its bias added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,5 +201,42 @@ pub(super) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32
             },
         )
         .dispatch();
+    }
+}
+
+/// The largest of some values, -inf for none, and the sum of the exponentials of their distances from it.
+///
+/// Plain loops: rten-vecmath 0.27 gives closures to its folds, which are not inlined here and cost ten times as much.
+pub(super) struct SumExp<'a>(pub(super) &'a [f32]);
+
+impl SimdOp for SumExp<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) -> (f32, f32) {
+        let floats = isa.f32();
+        let lanes = floats.len();
+        let whole = self.0.len() / lanes * lanes;
+        let (whole, rest) = self.0.split_at(whole);
+        let mut padded = [f32::NEG_INFINITY; 16];
+        padded[..rest.len()].copy_from_slice(rest);
+        let rest = floats.load(&padded);
+        let mut max = rest;
+        for values in whole.chunks_exact(lanes) {
+            max = floats.max(max, floats.load(values));
+        }
+        let mut largest = f32::NEG_INFINITY;
+        for value in max.to_array() {
+            largest = largest.max(value);
+        }
+        if largest == f32::NEG_INFINITY {
+            return (largest, 0.0);
+        }
+        let max = floats.splat(largest);
+        let mut sum = Exp {}.eval(isa, floats.sub(rest, max));
+        for values in whole.chunks_exact(lanes) {
+            sum = floats.add(sum, Exp {}.eval(isa, floats.sub(floats.load(values), max)));
+        }
+        (largest, floats.sum(sum))
     }
 }

@@ -1,8 +1,13 @@
 //! Reading layers out of a checkpoint.
+use rayon::prelude::*;
+
 use super::kernels::layer_norm;
 use super::linear::Linear;
 use super::weights::Weights;
 use super::{Precision, WhisperError};
+
+/// Rows that a task normalises: few are not worth sharing.
+const ROWS: usize = 64;
 
 /// Where layers come from, and how they are to be held.
 pub(super) struct Layers<'a> {
@@ -21,7 +26,9 @@ pub(super) struct Norm {
 impl Norm {
     /// Normalises every row of `x` into `out`.
     pub(super) fn forward(&self, x: &[f32], out: &mut [f32]) {
-        layer_norm(x, &self.weight, &self.bias, out);
+        let chunk = ROWS * self.weight.len();
+        let chunks = x.par_chunks(chunk).zip(out.par_chunks_mut(chunk));
+        chunks.for_each(|(x, out)| layer_norm(x, &self.weight, &self.bias, out));
     }
 }
 

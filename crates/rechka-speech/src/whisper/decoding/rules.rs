@@ -1,8 +1,8 @@
 //! Which tokens may come next.
 use rten_simd::SimdOp;
-use rten_vecmath::{MaxNum, SumExpSub};
 
 use super::vocabulary::Vocabulary;
+use crate::whisper::kernels::SumExp;
 
 /// The rules of one search: suppressed tokens, and with timestamps their grammar (`ApplyTimestampRules` of OpenAI's
 /// `decoding.py`; transformers' `WhisperTimeStampLogitsProcessor` is the same).
@@ -56,7 +56,7 @@ impl Rules<'_> {
             }
         }
         let (words, times) = scores.split_at_mut(begin.min(scores.len()));
-        let likeliest_word = MaxNum::new(words).dispatch();
+        let likeliest_word = words.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if log_sum_exp(times) > likeliest_word {
             words.fill(f32::NEG_INFINITY);
         }
@@ -79,11 +79,11 @@ fn forbid_range(scores: &mut [f32], range: std::ops::Range<usize>) {
 
 /// The logarithm of the sum of exponentials; -inf for none.
 pub(super) fn log_sum_exp(scores: &[f32]) -> f32 {
-    let highest = MaxNum::new(scores).dispatch();
+    let (highest, sum) = SumExp(scores).dispatch();
     if highest == f32::NEG_INFINITY {
         return highest;
     }
-    highest + SumExpSub::new(scores, highest).dispatch().ln()
+    highest + sum.ln()
 }
 
 #[cfg(test)]
