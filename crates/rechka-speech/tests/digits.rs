@@ -9,8 +9,8 @@ const WORDS: [&str; 10] = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 ];
 const RATE: f64 = 16_000.0;
-/// The word error that must not be reached: a bound on blunders, not the model's quality, which its card states.
-const BOUND: f64 = 0.4;
+/// The word error that must not be reached: twice what the model makes of these few strings. Its card states its quality.
+const BOUND: f64 = 0.16;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -171,7 +171,7 @@ fn words_lie_where_they_were_said() {
         }
     }
     eprintln!("{near} of {compared} words lie where they were said");
-    assert!(compared > 10 && near * 10 >= compared * 8, "{near} of {compared}");
+    assert!(compared > 25 && near * 10 >= compared * 9, "{near} of {compared}");
 }
 
 #[test]
@@ -207,10 +207,7 @@ fn align_att_says_only_what_it_will_not_take_back() {
     }
     eprintln!("AlignAtt: {errors} errors in {words} words, {early} said before the end");
     assert!(early > words as usize / 4, "{early} of {words}");
-    assert!(
-        f64::from(errors) < 1.5 * BOUND * f64::from(words),
-        "{errors} of {words}"
-    );
+    assert!(f64::from(errors) < BOUND * f64::from(words), "{errors} of {words}");
 }
 
 #[test]
