@@ -10,12 +10,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rechka_bench::Stopwatch;
-use rechka_speech::whisper::{Cache, Encoded, Lane, Mel, Model, Precision, SAMPLE_RATE};
+use rechka_speech::whisper::{
+    Cache, Context as Heard, Encoded, Ended, Lane, Mel, Model, Options, Precision, Request, SAMPLE_RATE, Tokenizer,
+    Transcriber,
+};
 
 /// The utterance that is not padded.
 const SECONDS: usize = 11;
 /// Tokens per decoded hypothesis, after the prompt.
 const TOKENS: usize = 32;
+/// Tokens of a whole utterance: what a speaker says in that time.
+const UTTERANCE_TOKENS: usize = 30;
 /// Hypotheses decoded together.
 const BATCH: usize = 8;
 /// How long each measurement takes.
@@ -41,13 +46,15 @@ fn main() -> Result<()> {
         if let Some(threads) = threads {
             model = model.with_threads(threads)?;
         }
-        println!("{}", measure(&folder, &model)?);
+        println!("{}", measure(&folder, model)?);
     }
     Ok(())
 }
 
-fn measure(folder: &Path, model: &Model) -> Result<serde_json::Value> {
+fn measure(folder: &Path, model: Model) -> Result<serde_json::Value> {
     let audio = audio(SECONDS);
+    let transcriber = Transcriber::new(model, Tokenizer::load(folder)?)?;
+    let model = transcriber.model();
     let mel = least(|| Ok(model.mel(&audio)))?;
     let short = model.mel(&audio);
     let full = short.clone().padded(model.full_window());
@@ -63,7 +70,36 @@ fn measure(folder: &Path, model: &Model) -> Result<serde_json::Value> {
         "token_alone_full": decoding(model, std::slice::from_ref(&heard_full))?,
         "token_batch": decoding(model, &apart)?,
         "token_beam": decoding(model, &vec![heard; 5])?,
+        "utterance": utterance(&transcriber, &audio, Options::default())?,
+        "utterance_padded": utterance(
+            &transcriber,
+            &audio,
+            Options { context: Heard::Padded, beam_size: 5, ..Options::default() },
+        )?,
     }))
+}
+
+/// From the samples to a text of [`UTTERANCE_TOKENS`], without the second thoughts that random weights would give. Nothing if the text
+/// ends by itself.
+fn utterance(transcriber: &Transcriber, audio: &[f32], options: Options) -> Result<Option<[f64; 2]>> {
+    let options = Options {
+        language: Some("en".to_owned()),
+        temperatures: vec![0.0],
+        log_prob_threshold: f32::NEG_INFINITY,
+        max_tokens: Some(UTTERANCE_TOKENS),
+        ..options
+    };
+    let request = Request {
+        audio,
+        prompt: "",
+        prefix: "",
+        options: &options,
+    };
+    let hear = || Ok(transcriber.transcribe(&[request]).remove(0)?);
+    if hear()?.ended != Ended::Budget {
+        return Ok(None);
+    }
+    least(hear).map(Some)
 }
 
 fn encoding(model: &Model, mel: &Mel) -> Result<[f64; 2]> {
