@@ -94,23 +94,32 @@ struct Schema {
 }
 
 impl HttpRegistry {
-    fn get(&self, path: &str) -> Result<Schema, String> {
+    /// `None`: it answers that there is no such thing.
+    fn get(&self, path: &str) -> Result<Option<Schema>, String> {
         let url = format!("{}{path}", self.address);
         let wrong = |reason: String| format!("the schema registry at {url}: {reason}");
-        let mut response = self.agent.get(&url).call().map_err(|error| wrong(error.to_string()))?;
+        let mut response = match self.agent.get(&url).call() {
+            Err(ureq::Error::StatusCode(404)) => return Ok(None),
+            answer => answer.map_err(|error| wrong(error.to_string()))?,
+        };
         let text = response.body_mut().with_config().limit(LONGEST_SCHEMA).read_to_string();
         let text = text.map_err(|error| wrong(error.to_string()))?;
-        serde_json::from_str(&text).map_err(|error| wrong(format!("its answer is not understood: {error}")))
+        let schema = serde_json::from_str(&text);
+        schema
+            .map(Some)
+            .map_err(|error| wrong(format!("its answer is not understood: {error}")))
     }
 }
 
 impl Registry for HttpRegistry {
-    fn schema(&self, id: u32) -> Result<String, String> {
-        Ok(self.get(&format!("/schemas/ids/{id}"))?.schema)
+    fn schema(&self, id: u32) -> Result<Option<String>, String> {
+        let found = self.get(&format!("/schemas/ids/{id}"))?;
+        Ok(found.map(|found| found.schema))
     }
 
     fn latest(&self, subject: &str) -> Result<(u32, String), String> {
         let found = self.get(&format!("/subjects/{subject}/versions/latest"))?;
+        let found = found.ok_or_else(|| format!("the schema registry at {} has no subject {subject}", self.address))?;
         Ok((found.id, found.schema))
     }
 }
@@ -156,7 +165,7 @@ mod tests {
         let schema = serde_json::json!({ "schema": "\"long\"", "id": 7 }).to_string();
         let (address, asked) = answers(vec![("200 OK", schema.clone()), ("200 OK", schema)]);
         let registry = Outside::new("").registry(&address).unwrap();
-        assert_eq!(registry.schema(7).unwrap(), "\"long\"");
+        assert_eq!(registry.schema(7).unwrap().as_deref(), Some("\"long\""));
         assert_eq!(registry.latest("bids-value").unwrap(), (7, "\"long\"".to_owned()));
         let expected = [
             "GET /schemas/ids/7 HTTP/1.1",
@@ -166,9 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_refuses_or_talks_nonsense_is_an_error_with_its_address() {
-        let (address, asked) = answers(vec![("404 Not Found", "{}".into()), ("200 OK", "nonsense".into())]);
+    fn a_registry_that_is_down_or_talks_nonsense_is_an_error_with_its_address() {
+        let (address, asked) = answers(vec![
+            ("404 Not Found", "{}".into()),
+            ("503 Service Unavailable", "{}".into()),
+            ("200 OK", "nonsense".into()),
+        ]);
         let registry = Outside::new("").registry(&address).unwrap();
+        assert_eq!(registry.schema(1), Ok(None), "it says that it has none");
         assert!(registry.schema(1).unwrap_err().contains(&address));
         assert!(registry.schema(1).unwrap_err().contains("not understood"));
         asked.join().unwrap();

@@ -63,7 +63,8 @@ mod tests {
         let decoded = format
             .decoder(&schema, Arc::clone(&schema))
             .unwrap()
-            .decode(&batch([[1, 2], [3, 4]]));
+            .decode(&batch([[1, 2], [3, 4]]))
+            .unwrap();
         assert_eq!(decoded.rows.column(0).as_binary::<i32>().value(1), [3, 4]);
         assert!(format.encoder(&schema).err().unwrap().to_string().contains("read only"));
     }

@@ -177,6 +177,21 @@ impl Cell<'_> {
         }
         true
     }
+
+    /// How a number is written that has no digits: as JSON text.
+    pub(crate) fn not_finite(&self) -> Option<&'static str> {
+        let value = match self {
+            Self::Float32(value) => f64::from(*value),
+            Self::Float64(value) => *value,
+            _ => return None,
+        };
+        match value {
+            value if value.is_nan() => Some("\"NaN\""),
+            f64::INFINITY => Some("\"Infinity\""),
+            f64::NEG_INFINITY => Some("\"-Infinity\""),
+            _ => None,
+        }
+    }
 }
 
 fn integers(array: &ArrayRef) -> std::result::Result<Int64Array, ArrowError> {

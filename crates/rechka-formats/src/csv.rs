@@ -59,7 +59,7 @@ impl CsvDecoder {
 }
 
 impl Decoder for CsvDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         self.rows.reserve(batch.len());
         let mut bad = Vec::new();
         for (number, record) in batch.iter().enumerate() {
@@ -74,10 +74,10 @@ impl Decoder for CsvDecoder {
                 bad.push(Bad { record: number, reason });
             }
         }
-        Decoded {
+        Ok(Decoded {
             rows: self.rows.finish(),
             bad,
-        }
+        })
     }
 }
 

@@ -21,6 +21,9 @@ pub enum FormatError {
         /// What it needs.
         reason: String,
     },
+    /// The schema registry can't be asked at the moment: what needs it may be tried again.
+    #[error("{0}")]
+    Registry(String),
     /// Rows that can't be written.
     #[error("can't write {format}: {reason}")]
     Encode {

@@ -51,7 +51,7 @@ impl ArrowDecoder {
 }
 
 impl Decoder for ArrowDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         let (mut batches, mut bad) = (Vec::new(), Vec::new());
         for (number, record) in batch.iter().enumerate() {
             // Arrow's reader checks its messages, but not whether the buffers that they name lie in the record: it panics then.
@@ -65,7 +65,7 @@ impl Decoder for ArrowDecoder {
             [only] => only.clone(),
             many => concat(&self.read, many),
         };
-        Decoded { rows, bad }
+        Ok(Decoded { rows, bad })
     }
 }
 

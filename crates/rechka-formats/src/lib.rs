@@ -54,7 +54,9 @@ pub struct Decoded {
 /// Turns the values of a batch of records into rows of the columns it was made for.
 pub trait Decoder: Send {
     /// Decodes all records of `batch`. Records without value (tombstones) are bad here: tables handle them before.
-    fn decode(&mut self, batch: &Batch) -> Decoded;
+    ///
+    /// Fails with [`FormatError::Registry`] when a schema is needed that can't be asked for now: the batch may be tried again.
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded>;
 }
 
 /// Turns rows into the values of records.

@@ -46,7 +46,7 @@ impl RawDecoder {
 }
 
 impl Decoder for RawDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         let mut bad = Vec::new();
         for (record, value) in batch.iter().map(|record| record.value).enumerate() {
             let taken = self
@@ -56,10 +56,10 @@ impl Decoder for RawDecoder {
                 bad.push(Bad { record, reason });
             }
         }
-        Decoded {
+        Ok(Decoded {
             rows: self.rows.finish(),
             bad,
-        }
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn encode(format: &Format, rows: &RecordBatch) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn decode(format: &Format, schema: &SchemaRef, batch: &Batch) -> Decoded {
-    let decoded = format.decoder(schema, schema.clone()).unwrap().decode(batch);
+    let decoded = format.decoder(schema, schema.clone()).unwrap().decode(batch).unwrap();
     assert!(
         decoded.bad.is_sorted_by(|a, b| a.record < b.record),
         "each bad record is named once, in order"
@@ -186,7 +186,11 @@ fn a_projection_gives_the_wanted_columns_in_the_wanted_order() {
     let all = schema(&[("a", DataType::Int64), ("b", DataType::Utf8), ("c", DataType::Boolean)]);
     let wanted = schema(&[("c", DataType::Boolean), ("a", DataType::Int64)]);
     for (format, value) in [(Format::Json, r#"{"a":1,"b":"x","c":true}"#), (CSV, "1;x;true")] {
-        let decoded = format.decoder(&all, wanted.clone()).unwrap().decode(&batch([value]));
+        let decoded = format
+            .decoder(&all, wanted.clone())
+            .unwrap()
+            .decode(&batch([value]))
+            .unwrap();
         let columns: [ArrayRef; 2] = [
             Arc::new(BooleanArray::from(vec![true])),
             Arc::new(Int64Array::from(vec![1])),
@@ -203,7 +207,11 @@ fn no_columns_still_count_the_rows() {
     let all = schema(&[("a", DataType::Utf8)]);
     for format in [Format::Json, CSV, Format::Raw] {
         let none = Arc::new(Schema::empty());
-        let decoded = format.decoder(&all, none).unwrap().decode(&batch(["{}", "{}"]));
+        let decoded = format
+            .decoder(&all, none)
+            .unwrap()
+            .decode(&batch(["{}", "{}"]))
+            .unwrap();
         assert_eq!((decoded.rows.num_rows(), decoded.bad.len()), (2, 0), "{format:?}");
     }
 }
@@ -266,4 +274,48 @@ fn csv_knows_quotes_and_says_what_is_wrong() {
             "an empty line",
         ]
     );
+}
+
+#[test]
+fn a_decimal_that_is_too_long_is_bad_instead_of_another_number() {
+    let columns = schema(&[("amount", DataType::Decimal128(18, 2))]);
+    let nines = "9".repeat(260);
+    let zeros = format!("1{}", "0".repeat(265));
+    let small = format!("0.{}1", "0".repeat(300));
+    let records = [
+        nines.as_str(),
+        &zeros,
+        &small,
+        "1e3",
+        "000012.5000",
+        "-9999999999999999.99",
+        "10000000000000000.00",
+    ];
+    let json = records.map(|number| format!(r#"{{"amount":"{number}"}}"#));
+    let decoded = decode(&Format::Json, &columns, &batch(json));
+    let bad: Vec<_> = decoded.bad.iter().map(|bad| bad.record).collect();
+    assert_eq!(bad, [0, 1, 2, 3, 6]);
+    let expected = arrow::array::Decimal128Array::from(vec![1250, -999_999_999_999_999_999])
+        .with_precision_and_scale(18, 2)
+        .unwrap();
+    assert_eq!(decoded.rows.column(0).as_ref(), &expected);
+}
+
+#[test]
+fn numbers_that_json_does_not_have_come_back() {
+    let values = vec![
+        Some(f64::NAN),
+        Some(f64::INFINITY),
+        Some(f64::NEG_INFINITY),
+        None,
+        Some(0.5),
+    ];
+    let column: ArrayRef = Arc::new(arrow::array::Float64Array::from(values));
+    let rows = RecordBatch::try_from_iter_with_nullable([("x", column, true)]).unwrap();
+    let written = encode(&Format::Json, &rows);
+    let expected = [r#""NaN""#, r#""Infinity""#, r#""-Infinity""#, "null", "0.5"];
+    assert_eq!(written, expected.map(|value| format!("{{\"x\":{value}}}").into_bytes()));
+    let read = decode(&Format::Json, &rows.schema(), &batch(written));
+    // NaN is unlike itself.
+    assert_eq!(format!("{:?}", read.rows.column(0)), format!("{:?}", rows.column(0)));
 }

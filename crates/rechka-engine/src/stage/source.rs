@@ -84,7 +84,7 @@ impl StreamSource {
         if self.many && !plain && batch.len() > 1 {
             return self.decode_each(fetched, now);
         }
-        let decoded = self.decoder.decode(batch);
+        let decoded = self.decoder.decode(batch)?;
         let (mut rows, mut bad) = (decoded.rows, decoded.bad);
         if !plain {
             let records = match self.many {

@@ -169,7 +169,7 @@ impl TableReader {
     }
 
     fn decode_rows(&mut self, batch: &Batch) -> Result<(RecordBatch, Vec<Bad>)> {
-        let decoded = self.decoder.decode(batch);
+        let decoded = self.decoder.decode(batch)?;
         let count = decoded.rows.num_rows();
         let rows = with_deleted(decoded.rows.columns().to_vec(), false, count, self.schema.clone())?;
         Ok((rows, decoded.bad))
@@ -182,7 +182,7 @@ impl TableReader {
             keys.push(None, &self.key_object(&record), record.timestamp, &[])?;
         }
         let keys = keys.finish();
-        let mut decoded = self.key_decoder.decode(&keys);
+        let mut decoded = self.key_decoder.decode(&keys)?;
         for bad in &mut decoded.bad {
             bad.reason = format!("it deletes a key that is none of the table: {}", bad.reason);
         }

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use rechka_log::Batch;
@@ -8,13 +8,10 @@ use super::{
     schema::{Meaning, Type, parse},
 };
 use crate::{
-    Bad, Decoded, Decoder, FormatError, Registry, Result, Schemas,
+    Bad, Decoded, Decoder, FormatError, Result, Schemas,
     column::{Column, Data, Group, Rows, Taken},
-    registry::unframe,
+    registry::{Known, NOT_FRAMED, Obstacle, unframe},
 };
-
-/// Numbers of schemas that a decoder remembers; a stream that names more is not to be trusted.
-const REMEMBERED: usize = 1_000;
 
 #[derive(Debug)]
 pub(crate) struct AvroDecoder {
@@ -26,10 +23,7 @@ pub(crate) struct AvroDecoder {
 #[derive(Debug)]
 enum Writer {
     One(Arc<Type>),
-    Numbered {
-        registry: Arc<dyn Registry>,
-        known: HashMap<u32, std::result::Result<Arc<Type>, String>>,
-    },
+    Numbered(Known<Type>),
 }
 
 impl AvroDecoder {
@@ -40,10 +34,7 @@ impl AvroDecoder {
                 Schemas::Local(schema) => {
                     Writer::One(parse(schema).map_err(|reason| FormatError::Columns { format: "avro", reason })?)
                 }
-                Schemas::Registry { registry, .. } => Writer::Numbered {
-                    registry: registry.clone(),
-                    known: HashMap::new(),
-                },
+                Schemas::Registry { registry, .. } => Writer::Numbered(Known::new(registry.clone())),
             },
         })
     }
@@ -51,35 +42,27 @@ impl AvroDecoder {
 
 impl Writer {
     /// The schema of a record, and its bytes without frame.
-    fn split<'a>(&mut self, record: &'a [u8]) -> std::result::Result<(Arc<Type>, &'a [u8]), String> {
+    fn split<'a>(&mut self, record: &'a [u8]) -> std::result::Result<(Arc<Type>, &'a [u8]), Obstacle> {
         match self {
             Self::One(schema) => Ok((schema.clone(), record)),
-            Self::Numbered { registry, known } => {
-                let (id, value) = unframe(record).ok_or("it does not begin with 0 and the number of a schema")?;
-                if known.len() > REMEMBERED {
-                    known.clear();
-                }
-                // A registry that can't be reached now may be reached later: only what it says of a schema is remembered.
-                let schema = match known.get(&id) {
-                    Some(schema) => schema.clone(),
-                    None => {
-                        let schema = parse(&registry.schema(id)?);
-                        known.entry(id).or_insert(schema).clone()
-                    }
-                };
-                Ok((schema.map_err(|reason| format!("schema {id}: {reason}"))?, value))
+            Self::Numbered(known) => {
+                let (id, value) = unframe(record).ok_or_else(|| NOT_FRAMED.to_owned())?;
+                Ok((known.get(id, parse)?, value))
             }
         }
     }
 }
 
 impl Decoder for AvroDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         self.rows.reserve(batch.len());
+        if let Writer::Numbered(known) = &mut self.writer {
+            known.begin();
+        }
         let mut bad = Vec::new();
         for (number, record) in batch.iter().enumerate() {
             let taken = self.writer.split(record.value).and_then(|(schema, value)| {
-                self.rows.push(|group, rows| {
+                let taken = self.rows.push(|group, rows| {
                     let mut cursor = Cursor(value);
                     match &*schema {
                         Type::Record(fields) => record_into(&mut cursor, fields, group, rows)?,
@@ -92,16 +75,22 @@ impl Decoder for AvroDecoder {
                             more.len()
                         )),
                     }
-                })
+                });
+                Ok(taken?)
             });
-            if let Err(reason) = taken {
-                bad.push(Bad { record: number, reason });
+            match taken {
+                Ok(()) => {}
+                Err(Obstacle::Bad(reason)) => bad.push(Bad { record: number, reason }),
+                Err(Obstacle::Registry(error)) => {
+                    drop(self.rows.finish());
+                    return Err(error);
+                }
             }
         }
-        Decoded {
+        Ok(Decoded {
             rows: self.rows.finish(),
             bad,
-        }
+        })
     }
 }
 

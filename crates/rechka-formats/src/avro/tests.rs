@@ -11,7 +11,7 @@ use arrow::{
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
-    Format, Registry, Schemas,
+    Format, FormatError, Registry, Schemas,
     tests::{batch, decode, encode, record_batch, schema},
 };
 
@@ -145,19 +145,22 @@ fn a_datum_is_written_as_the_specification_says() {
 struct Numbered;
 
 impl Registry for Numbered {
-    fn schema(&self, id: u32) -> Result<String, String> {
+    fn schema(&self, id: u32) -> Result<Option<String>, String> {
         match id {
-            7 => Ok(r#"{"type":"record","name":"r","fields":[{"name":"a","type":"long"}]}"#.into()),
-            8 => Ok(
+            7 => Ok(Some(
+                r#"{"type":"record","name":"r","fields":[{"name":"a","type":"long"}]}"#.into(),
+            )),
+            8 => Ok(Some(
                 r#"{"type":"record","name":"r","fields":[{"name":"b","type":"string"},{"name":"a","type":"int"}]}"#
                     .into(),
-            ),
-            _ => Err(format!("no schema {id}")),
+            )),
+            503 => Err("it is asleep".to_owned()),
+            _ => Ok(None),
         }
     }
 
     fn latest(&self, _: &str) -> Result<(u32, String), String> {
-        Ok((7, self.schema(7)?))
+        Ok((7, self.schema(7)?.unwrap()))
     }
 }
 
@@ -181,12 +184,30 @@ fn every_framed_record_is_read_by_its_own_schema() {
     assert_eq!(
         reasons,
         [
-            "no schema 9",
+            "the schema registry has no schema 9",
             "it does not begin with 0 and the number of a schema",
             "1 bytes too many: was it written with another schema?",
         ]
     );
     assert_eq!(encode(&format, &decoded.rows)[1], [0, 0, 0, 0, 7, 4]);
+}
+
+#[test]
+fn records_wait_for_a_registry_that_can_not_be_asked() {
+    let format = Format::Avro(Schemas::Registry {
+        registry: Arc::new(Numbered),
+        subject: "t-value".into(),
+    });
+    let columns = schema(&[("a", DataType::Int64)]);
+    let mut decoder = format.decoder(&columns, columns.clone()).unwrap();
+    let records: [&[u8]; 2] = [&[0, 0, 0, 0, 7, 2], &[0, 0, 0, 1, 0xf7, 2]];
+    let error = decoder.decode(&batch(records)).unwrap_err();
+    assert!(
+        matches!(&error, FormatError::Registry(reason) if reason == "it is asleep"),
+        "{error}"
+    );
+    let decoded = decoder.decode(&batch(records[..1].iter().copied())).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 1, "nothing is left of the first attempt");
 }
 
 #[test]

@@ -188,15 +188,20 @@ impl Pieces {
     }
 }
 
+/// A decimal number is at most so long: 38 digits, a sign, a point, and zeros that say nothing.
+const MAX_DECIMAL: usize = 128;
+
 /// A decimal number in units of its scale; `None` if it is none, or does not fit without loss.
 pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    let fraction = text
-        .split_once('.')
-        .map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len());
-    let exact = fraction <= usize::try_from(scale).unwrap_or(0) && !text.contains(['e', 'E']);
-    parse_decimal::<Decimal128Type>(text, precision, scale)
-        .ok()
-        .filter(|_| exact)
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let exact = fraction.len() <= usize::try_from(scale).unwrap_or(0) && !text.contains(['e', 'E']);
+    // Arrow's parser counts digits in eight bits, and takes a number of 260 digits for one of four.
+    let whole = whole.trim_start_matches(['+', '-']).trim_start_matches('0');
+    if !exact || whole.len() > usize::from(precision) || text.len() > MAX_DECIMAL {
+        return None;
+    }
+    parse_decimal::<Decimal128Type>(text, precision, scale).ok()
 }
 
 /// Whether a decimal has at most so many digits.

@@ -150,7 +150,8 @@ impl Column {
         Ok(())
     }
 
-    /// Text, which is UTF-8. Instants, dates and times are read from it; decimals too, which many systems write as text.
+    /// Text, which is UTF-8. Instants, dates and times are read from it; decimals too, which many systems write as text, and
+    /// the numbers that JSON has no digits for.
     #[inline]
     pub(crate) fn push_text(&mut self, text: &[u8]) -> Taken {
         match &mut self.data {
@@ -174,6 +175,12 @@ impl Column {
                     None => return self.misfit_text(text),
                 }
             }
+            Data::Float(values) => match text {
+                b"NaN" => values.push(f64::NAN),
+                b"Infinity" => values.push(f64::INFINITY),
+                b"-Infinity" => values.push(f64::NEG_INFINITY),
+                _ => return self.misfit_text(text),
+            },
             Data::Bytes(values) => {
                 if BASE64.decode_vec(text, values.open()).is_err() {
                     values.reopen();

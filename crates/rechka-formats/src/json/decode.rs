@@ -25,7 +25,7 @@ impl JsonDecoder {
 }
 
 impl Decoder for JsonDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         // One check for all; only if it fails is each record asked.
         let all_text = std::str::from_utf8(&batch.values()).is_ok();
         self.rows.reserve(batch.len());
@@ -46,10 +46,10 @@ impl Decoder for JsonDecoder {
                 bad.push(Bad { record: number, reason });
             }
         }
-        Decoded {
+        Ok(Decoded {
             rows: self.rows.finish(),
             bad,
-        }
+        })
     }
 }
 

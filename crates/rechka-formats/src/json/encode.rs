@@ -12,7 +12,8 @@ use crate::{
 
 const FORMAT: &str = "json";
 
-/// Writes objects, with all columns: NULL is `null`. Bytes are Base64, numbers that JSON does not have (NaN, infinity) are `null`.
+/// Writes objects, with all columns: NULL is `null`, bytes are Base64. Numbers that JSON does not have are text (`"NaN"`, `"Infinity"`,
+/// `"-Infinity"`), as in the JSON of Protocol Buffers.
 #[derive(Debug)]
 pub(crate) struct JsonEncoder {
     /// `"name":` of each column, with what stands before.
@@ -96,7 +97,7 @@ fn write(cell: Cell<'_>, row: usize, out: &mut Vec<u8>) {
         }
         other => {
             if !other.write_number(out) {
-                out.extend_from_slice(b"null");
+                out.extend_from_slice(other.not_finite().unwrap_or("null").as_bytes());
             }
         }
     }

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use rechka_log::Batch;
@@ -9,13 +9,11 @@ use super::{
     wire::{Wire, fields, un_zig_zag, value, varint},
 };
 use crate::{
-    Bad, Decoded, Decoder, FormatError, Registry, Result, Schemas,
+    Bad, Decoded, Decoder, FormatError, Result, Schemas,
     column::{Column, Data, Group, Rows, Taken},
-    registry::unframe,
+    registry::{Known, NOT_FRAMED, Obstacle, unframe},
 };
 
-/// Numbers of schemas that a decoder remembers.
-const REMEMBERED: usize = 1_000;
 /// Messages inside each other that a frame may name.
 const MAX_PATH: u64 = 64;
 
@@ -28,10 +26,7 @@ pub(crate) struct ProtobufDecoder {
 #[derive(Debug)]
 enum Writer {
     One(Arc<Schema>, usize),
-    Numbered {
-        registry: Arc<dyn Registry>,
-        known: HashMap<u32, std::result::Result<Arc<Schema>, String>>,
-    },
+    Numbered(Known<Schema>),
 }
 
 impl ProtobufDecoder {
@@ -48,10 +43,7 @@ impl ProtobufDecoder {
                     let message = schema.message(message).map_err(wrong)?;
                     Writer::One(Arc::new(schema), message)
                 }
-                Schemas::Registry { registry, .. } => Writer::Numbered {
-                    registry: registry.clone(),
-                    known: HashMap::new(),
-                },
+                Schemas::Registry { registry, .. } => Writer::Numbered(Known::new(registry.clone())),
             },
         })
     }
@@ -59,22 +51,12 @@ impl ProtobufDecoder {
 
 impl Writer {
     /// The schema of a record, its message there, and its bytes without frame.
-    fn split<'a>(&mut self, record: &'a [u8]) -> std::result::Result<(Arc<Schema>, usize, &'a [u8]), String> {
+    fn split<'a>(&mut self, record: &'a [u8]) -> std::result::Result<(Arc<Schema>, usize, &'a [u8]), Obstacle> {
         match self {
             Self::One(schema, message) => Ok((schema.clone(), *message, record)),
-            Self::Numbered { registry, known } => {
-                let (id, mut value) = unframe(record).ok_or("it does not begin with 0 and the number of a schema")?;
-                if known.len() > REMEMBERED {
-                    known.clear();
-                }
-                let schema = match known.get(&id) {
-                    Some(schema) => schema.clone(),
-                    None => {
-                        let schema = parse(&registry.schema(id)?).map(Arc::new);
-                        known.entry(id).or_insert(schema).clone()
-                    }
-                };
-                let schema = schema.map_err(|reason| format!("schema {id}: {reason}"))?;
+            Self::Numbered(known) => {
+                let (id, mut value) = unframe(record).ok_or_else(|| NOT_FRAMED.to_owned())?;
+                let schema = known.get(id, |text| parse(text).map(Arc::new))?;
                 let path = path(&mut value)?;
                 let message = schema
                     .at(&path)
@@ -99,22 +81,32 @@ fn path(value: &mut &[u8]) -> std::result::Result<Vec<usize>, String> {
 }
 
 impl Decoder for ProtobufDecoder {
-    fn decode(&mut self, batch: &Batch) -> Decoded {
+    fn decode(&mut self, batch: &Batch) -> Result<Decoded> {
         self.rows.reserve(batch.len());
+        if let Writer::Numbered(known) = &mut self.writer {
+            known.begin();
+        }
         let mut bad = Vec::new();
         for (number, record) in batch.iter().enumerate() {
             let taken = self.writer.split(record.value).and_then(|(schema, message, value)| {
-                self.rows
-                    .push(|group, rows| message_into(&schema, message, value, group, rows))
+                let taken = self
+                    .rows
+                    .push(|group, rows| message_into(&schema, message, value, group, rows));
+                Ok(taken?)
             });
-            if let Err(reason) = taken {
-                bad.push(Bad { record: number, reason });
+            match taken {
+                Ok(()) => {}
+                Err(Obstacle::Bad(reason)) => bad.push(Bad { record: number, reason }),
+                Err(Obstacle::Registry(error)) => {
+                    drop(self.rows.finish());
+                    return Err(error);
+                }
             }
         }
-        Decoded {
+        Ok(Decoded {
             rows: self.rows.finish(),
             bad,
-        }
+        })
     }
 }
 

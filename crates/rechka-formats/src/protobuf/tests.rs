@@ -225,15 +225,15 @@ fn enums_are_text_maps_are_lists_and_what_is_missing_is_null_or_default() {
 struct Numbered;
 
 impl Registry for Numbered {
-    fn schema(&self, id: u32) -> Result<String, String> {
+    fn schema(&self, id: u32) -> Result<Option<String>, String> {
         match id {
-            7 => Ok("syntax = \"proto3\"; message A { int64 a = 1; } message B { message C { sint64 a = 1; } int64 a = 3; }".into()),
-            _ => Err(format!("no schema {id}")),
+            7 => Ok(Some("syntax = \"proto3\"; message A { int64 a = 1; } message B { message C { sint64 a = 1; } int64 a = 3; }".into())),
+            _ => Ok(None),
         }
     }
 
     fn latest(&self, _: &str) -> Result<(u32, String), String> {
-        Ok((7, self.schema(7)?))
+        Ok((7, self.schema(7)?.unwrap()))
     }
 }
 
@@ -257,7 +257,10 @@ fn a_frame_names_the_schema_and_the_message() {
     let decoded = decode(&format("B"), &columns, &batch(records));
     assert_eq!(decoded.rows.column(0).as_ref(), &Int64Array::from(vec![2, 2, 1]));
     let reasons: Vec<_> = decoded.bad.iter().map(|bad| bad.reason.as_str()).collect();
-    assert_eq!(reasons, ["schema 7 has no message at [4]", "no schema 9"]);
+    assert_eq!(
+        reasons,
+        ["schema 7 has no message at [4]", "the schema registry has no schema 9"]
+    );
     assert_eq!(encode(&format("B"), &decoded.rows)[0], records[1]);
     assert_eq!(encode(&format("A"), &decoded.rows)[0], records[0]);
 }

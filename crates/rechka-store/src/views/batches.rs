@@ -30,7 +30,9 @@ pub(super) fn batches(relation: &Relation, rows: &[Row]) -> Result<Vec<RecordBat
         }
         let (rows, after) = rest.split_at(values.len());
         rest = after;
-        let decoded = decoder.decode(&values.finish());
+        let decoded = decoder
+            .decode(&values.finish())
+            .map_err(|error| failed(error.to_string()))?;
         if let Some(bad) = decoded.bad.first() {
             let key = rows.get(bad.record).map_or("", Row::key);
             return Err(failed(format!("the row of key {key}: {}", bad.reason)));
