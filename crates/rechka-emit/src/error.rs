@@ -20,6 +20,14 @@ pub enum EmitError {
         /// Why not.
         reason: String,
     },
+    /// The folder has files of this sink's name that were made from another log, and would be replaced.
+    #[error("{path} was written from another log: move the files of the sink {sink} away, or give it another name or folder", path = path.display())]
+    Foreign {
+        /// The sink.
+        sink: Arc<str>,
+        /// One of the files.
+        path: PathBuf,
+    },
     /// Records of the sink's topic are not what this program writes.
     #[error("the records of sink {sink} at {place} can't be read: {reason}")]
     Records {

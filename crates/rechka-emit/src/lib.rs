@@ -3,4 +3,4 @@ mod error;
 mod files;
 
 pub use error::{EmitError, Result};
-pub use files::{FileSink, Limits};
+pub use files::{FileSink, Limits, SinkHealth};

@@ -3,10 +3,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use rechka_emit::{FileSink, Limits};
+use rechka_emit::{FileSink, Limits, SinkHealth};
 use rechka_engine::{Reading, RunOptions, RunningQuery};
 use rechka_log::{Log, TopicSpec};
-use rechka_serve::{Gateway, GatewayConfig};
+use rechka_serve::{Gateway, GatewayConfig, Probe};
 use rechka_sql::{Kind, Pipeline, Running, catalog::Named, plan::Query};
 use rechka_store::Views;
 use tokio::net::TcpListener;
@@ -50,7 +50,9 @@ impl Service {
         if let Some(transcribe) = pipeline.running.iter().find_map(|running| running.query.transcribes()) {
             config.model = transcribe.model.to_string();
         }
-        let gateway = Gateway::with_views(Arc::clone(log), config, vec![queries.clone()], views.clone())?;
+        let health = Sinks(sinks.iter().map(FileSink::health).collect());
+        let probes: Vec<Arc<dyn Probe>> = vec![queries.clone(), Arc::new(health)];
+        let gateway = Gateway::with_views(Arc::clone(log), config, probes, views.clone())?;
         Ok(Self {
             address: listener.local_addr()?,
             queries,
@@ -176,4 +178,32 @@ fn start_sink(log: &Arc<dyn Log>, running: &Running) -> Result<Option<FileSink>>
         )?)
     };
     start().with_context(|| format!("starting {}", relation.name)).map(Some)
+}
+
+/// What the gateway asks of the sinks.
+struct Sinks(Vec<SinkHealth>);
+
+impl Probe for Sinks {
+    fn name(&self) -> &str {
+        "sinks"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let failing = self.0.iter().find_map(|sink| Some((sink.sink(), sink.error()?)));
+        match failing {
+            Some((sink, error)) => Err(format!("{sink}: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    fn metrics(&self, text: &mut String) {
+        let name = "rechka_sink_failing";
+        text.push_str(&format!(
+            "# HELP {name} Whether the last attempt to write files failed.\n# TYPE {name} gauge\n"
+        ));
+        for sink in &self.0 {
+            let failing = u8::from(sink.error().is_some());
+            text.push_str(&format!("{name}{{sink=\"{}\"}} {failing}\n", sink.sink()));
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! A file holds the rows of one partition from an offset on, which is in its name. It is written under a name of its own, synced, and
 //! only then renamed; after that the group's offset is committed. Whoever dies in between begins again at the same offset, so with the same
-//! name, and replaces the file.
+//! name, and replaces the file. Before the first file the offset to begin with is committed, so that files which are there before that
+//! are known to be of another log, and are not replaced.
 mod part;
 mod writer;
 
@@ -10,7 +11,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -28,6 +29,8 @@ use part::Part;
 const WAIT: Duration = Duration::from_millis(200);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
+/// Attempts of a sink that is to end.
+const LAST_ATTEMPTS: usize = 3;
 
 /// When a file is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,31 @@ pub struct FileSink {
     stop: Arc<AtomicBool>,
     /// Whether to stop when everything is read.
     at_end: Arc<AtomicBool>,
+    health: SinkHealth,
     thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// How a sink is, for whoever watches it.
+#[derive(Clone, Debug)]
+pub struct SinkHealth {
+    sink: Arc<str>,
+    error: Arc<Mutex<Option<String>>>,
+}
+
+impl SinkHealth {
+    /// The sink's name.
+    pub fn sink(&self) -> &str {
+        &self.sink
+    }
+
+    /// Why it can't write at the moment.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
 }
 
 impl FileSink {
@@ -76,6 +103,11 @@ impl FileSink {
         let stopped = Arc::clone(&stop);
         let at_end = Arc::new(AtomicBool::new(false));
         let until_end = Arc::clone(&at_end);
+        let health = SinkHealth {
+            sink: Arc::clone(&relation.name),
+            error: Arc::default(),
+        };
+        let told = health.clone();
         let work = move || {
             let mut work = Work {
                 log,
@@ -85,6 +117,7 @@ impl FileSink {
                 limits,
                 stop: stopped,
                 at_end: until_end,
+                health: told,
             };
             work.run()
         };
@@ -95,8 +128,14 @@ impl FileSink {
         Ok(Self {
             stop,
             at_end,
+            health,
             thread: Some(thread),
         })
+    }
+
+    /// How it is, from now on.
+    pub fn health(&self) -> SinkHealth {
+        self.health.clone()
     }
 
     /// Waits until everything that is stored now is in files, and ends.
@@ -138,6 +177,7 @@ struct Work {
     limits: Limits,
     stop: Arc<AtomicBool>,
     at_end: Arc<AtomicBool>,
+    health: SinkHealth,
 }
 
 /// What is open since the group was joined.
@@ -150,23 +190,25 @@ struct Session {
 impl Work {
     /// Writes until it is stopped; after a failure it begins again at the last committed offsets.
     fn run(&mut self) -> Result<()> {
+        let mut attempts = LAST_ATTEMPTS;
         loop {
             match self.session() {
                 Ok(()) => return Ok(()),
-                Err(error) if self.stop.load(Ordering::Relaxed) => return Err(error),
+                Err(error) if self.stop.load(Ordering::Relaxed) || attempts <= 1 => return Err(error),
                 Err(error) => {
-                    tracing::error!(sink = &*self.relation.name, %error, "trying again from the last finished file")
+                    tracing::error!(sink = &*self.relation.name, %error, "trying again from the last finished file");
+                    self.health.set(Some(error.to_string()));
                 }
+            }
+            if self.at_end.load(Ordering::Relaxed) {
+                attempts -= 1;
             }
             thread::sleep(RETRY);
         }
     }
 
     fn session(&self) -> Result<()> {
-        let (group, topics) = (
-            format!("{}.files", self.relation.name).into(),
-            vec![Arc::clone(&self.relation.topic)],
-        );
+        let (group, topics) = (self.group(), vec![Arc::clone(&self.relation.topic)]);
         let columns = Arc::clone(&self.relation.schema);
         let decoder = Format::Arrow.decoder(&self.relation.schema, columns);
         let mut session = Session {
@@ -181,15 +223,52 @@ impl Work {
                     self.finish(&mut session, |partition, _| partitions.contains(&partition))?
                 }
                 Event::CaughtUp if self.at_end.load(Ordering::Relaxed) => break,
-                Event::Assigned(_) | Event::CaughtUp | Event::Nothing => {}
+                Event::Assigned(partitions) => self.begin(&mut session, &partitions)?,
+                Event::CaughtUp | Event::Nothing => {}
             }
             self.finish(&mut session, |_, part| part.is_due(&self.limits))?;
         }
         self.finish(&mut session, |_, _| true)
     }
 
+    fn group(&self) -> Arc<str> {
+        format!("{}.files", self.relation.name).into()
+    }
+
+    /// Commits where to begin, where nothing was written yet.
+    fn begin(&self, session: &mut Session, partitions: &[Partition]) -> Result<()> {
+        for &number in partitions {
+            let partition = TopicPartition::new(Arc::clone(&self.relation.topic), number);
+            if self.log.committed(&self.group(), &partition)?.is_some() {
+                continue;
+            }
+            if let Some(path) = part::any(&self.folder, &self.relation, number)? {
+                let sink = Arc::clone(&self.relation.name);
+                return Err(EmitError::Foreign { sink, path });
+            }
+            let start = self.log.offsets(&partition)?.start;
+            self.commit(session, partition, start)?;
+        }
+        Ok(())
+    }
+
+    /// Commits that all before an offset is in files; whether the partition is still ours.
+    fn commit(&self, session: &mut Session, partition: TopicPartition, next: Offset) -> Result<bool> {
+        let epoch = Epoch {
+            offsets: vec![(partition, next)],
+            appends: Vec::new(),
+        };
+        match session.member.commit(epoch) {
+            Ok(()) => Ok(true),
+            // Whoever has the partition now writes the same file again.
+            Err(CommitError::Fenced(_)) => Ok(false),
+            Err(CommitError::Log(error)) => Err(error.into()),
+        }
+    }
+
     fn take(&self, session: &mut Session, fetched: &Fetched) -> Result<()> {
         let decoded = session.decoder.decode(&fetched.batch);
+        let decoded = decoded.map_err(|error| self.unreadable("its format", error.to_string()))?;
         if let Some(bad) = decoded.bad.first() {
             let place = format!(
                 "partition {}, offset {}",
@@ -220,16 +299,10 @@ impl Work {
             };
             part.write(&self.folder, &self.relation, number, self.format)?;
             let partition = TopicPartition::new(Arc::clone(&self.relation.topic), number);
-            let epoch = Epoch {
-                offsets: vec![(partition.clone(), part.next())],
-                appends: Vec::new(),
-            };
-            match session.member.commit(epoch) {
-                Ok(()) => self.log.delete_before(&partition, part.next())?,
-                // Whoever has the partition now writes the same file again.
-                Err(CommitError::Fenced(_)) => {}
-                Err(CommitError::Log(error)) => return Err(error.into()),
+            if self.commit(session, partition.clone(), part.next())? {
+                self.log.delete_before(&partition, part.next())?;
             }
+            self.health.set(None);
         }
         Ok(())
     }

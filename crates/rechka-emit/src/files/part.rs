@@ -11,6 +11,27 @@ use rechka_sql::{Relation, statement::FileFormat};
 use super::{Limits, writer};
 use crate::{EmitError, Result};
 
+/// How the names of a partition's files begin.
+fn prefix(relation: &Relation, partition: Partition) -> String {
+    format!("{}-{partition}-", relation.name)
+}
+
+/// Any finished file of a partition.
+pub(super) fn any(folder: &Path, relation: &Relation, partition: Partition) -> Result<Option<PathBuf>> {
+    let failed = |error: std::io::Error| EmitError::File {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    };
+    let prefix = prefix(relation, partition);
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
 /// A file that is not written yet.
 pub(super) struct Part {
     first: Offset,
@@ -58,7 +79,7 @@ impl Part {
             FileFormat::Json => "json",
             FileFormat::Csv => "csv",
         };
-        let name = format!("{}-{partition}-{:020}.{ending}", relation.name, self.first);
+        let name = format!("{}{:020}.{ending}", prefix(relation, partition), self.first);
         let (path, unfinished) = (folder.join(&name), folder.join(format!(".{name}.unfinished")));
         let failed = |path: &PathBuf, reason: String| EmitError::File {
             path: path.clone(),

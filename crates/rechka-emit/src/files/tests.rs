@@ -6,10 +6,11 @@ use arrow::{
 };
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rechka_formats::Format;
-use rechka_log::{Append, BatchBuilder, Log, SqliteLog, TopicPartition, TopicSpec};
+use rechka_log::{Append, BatchBuilder, Epoch, Event, Log, Membership, SqliteLog, TopicPartition, TopicSpec};
 use rechka_sql::{Kind, Relation, statement::FileFormat};
 
 use super::{FileSink, Limits};
+use crate::EmitError;
 
 fn relation() -> Relation {
     Relation {
@@ -113,6 +114,7 @@ fn a_file_whose_offset_was_not_committed_is_replaced() {
     let out = folder.path().join("out");
     append(&*log, 0, 0..10);
     // What a sink leaves that dies between renaming the file and committing its offset.
+    begin(&*log);
     let mut part = super::Part::new(0);
     part.push(
         RecordBatch::try_new(relation().schema, vec![Arc::new(Int64Array::from_iter_values(0..10))]).unwrap(),
@@ -147,4 +149,66 @@ fn a_sink_that_finishes_writes_what_is_stored() {
     sink.finish().unwrap();
     let file = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
     assert_eq!(std::fs::read_to_string(file).unwrap(), "n\n0\n1\n2\n");
+}
+
+/// Commits offset 0 of every partition, as a sink does before it writes anything.
+fn begin(log: &dyn Log) {
+    let membership = Membership {
+        group: "numbers.files".into(),
+        topics: vec![relation().topic],
+    };
+    let mut member = log.join(membership).unwrap();
+    let Event::Assigned(partitions) = member.poll(Duration::from_secs(10)).unwrap() else {
+        panic!("a member is told its partitions first");
+    };
+    let offsets = partitions
+        .into_iter()
+        .map(|number| (TopicPartition::new(relation().topic, number), 0));
+    let epoch = Epoch {
+        offsets: offsets.collect(),
+        appends: vec![],
+    };
+    member.commit(epoch).unwrap();
+}
+
+#[test]
+fn the_files_of_another_log_are_not_replaced() {
+    let (folder, log) = log();
+    let out = folder.path().join("out");
+    append(&*log, 0, 0..10);
+    let spawn = |log: &Arc<dyn Log>| {
+        FileSink::spawn(
+            Arc::clone(log),
+            relation(),
+            out.clone(),
+            FileFormat::Parquet,
+            Limits::default(),
+        )
+        .unwrap()
+    };
+    spawn(&log).finish().unwrap();
+    let (_folder, other) = super::tests::log();
+    append(&*other, 0, 10..30);
+    let error = spawn(&other).finish().unwrap_err().to_string();
+    assert!(error.contains("written from another log"), "{error}");
+    assert_eq!(numbers(&out), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sink_that_can_not_write_says_so_and_ends_when_it_shall() {
+    let (folder, log) = log();
+    let out = folder.path().join("out");
+    append(&*log, 0, 0..10);
+    let sink = FileSink::spawn(
+        Arc::clone(&log),
+        relation(),
+        out.clone(),
+        FileFormat::Parquet,
+        Limits::default(),
+    )
+    .unwrap();
+    let health = sink.health();
+    std::fs::remove_dir(&out).unwrap();
+    assert!(matches!(sink.finish(), Err(EmitError::File { .. })));
+    assert!(health.error().unwrap().contains("can't write"));
 }
