@@ -118,12 +118,7 @@ impl Gateway {
         let shared = self.shared;
         let ticking = tokio::spawn(tick(shared.clone()));
         let routes = http::routes(shared.clone());
-        let serving = server::serve(
-            listener,
-            routes,
-            shared.config.limits.connections,
-            shared.stopping.clone(),
-        );
+        let serving = server::serve(listener, routes, &shared.config.limits, shared.stopping.clone());
         let stop = async {
             shutdown.await;
             // Clients that leave because of this stop are no reason to end their sessions.

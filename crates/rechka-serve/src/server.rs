@@ -1,5 +1,5 @@
-//! Accepting connections: a bounded number, none of them idle in its first words.
-use std::{convert::Infallible, sync::Arc, time::Duration};
+//! Accepting connections: a bounded number, none of them idle in its first words, or deaf to what it has asked for.
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,7 +18,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::stopping::Stopping;
+use tokio_io_timeout::TimeoutStream;
+
+use crate::{config::Limits, stopping::Stopping};
+
+type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
 
 /// A client that takes longer to say what it wants is cut off.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -28,7 +32,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Serves until `stopping` turns true and all connections are gone, or have had time to go.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, most_connections: usize, mut stopping: Stopping) {
+pub(crate) async fn serve(listener: TcpListener, routes: Router, limits: &Limits, mut stopping: Stopping) {
+    let (most_connections, patience) = (limits.connections, limits.idle);
     let places = Arc::new(Semaphore::new(most_connections));
     let mut connections = JoinSet::new();
     loop {
@@ -40,7 +45,12 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, most_connection
         };
         match accepted {
             Ok((socket, _)) => match places.clone().try_acquire_owned() {
-                Ok(place) => drop(connections.spawn(connection(socket, routes.clone(), place, stopping.clone()))),
+                Ok(place) => drop(connections.spawn(connection(
+                    within(patience, socket),
+                    routes.clone(),
+                    place,
+                    stopping.clone(),
+                ))),
                 Err(_) => drop(connections.spawn(full(socket))),
             },
             Err(error) => {
@@ -66,9 +76,16 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, most_connection
 #[derive(Clone)]
 pub(crate) struct Place(#[expect(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
 
-async fn connection(socket: TcpStream, routes: Router, place: OwnedSemaphorePermit, mut stopping: Stopping) {
+/// A socket whose writes fail when the client takes nothing for so long.
+fn within(patience: Duration, socket: TcpStream) -> Socket {
     // Acknowledgements and captions are small, and wanted at once.
     let _ = socket.set_nodelay(true);
+    let mut socket = TimeoutStream::new(socket);
+    socket.set_write_timeout(Some(patience));
+    Box::pin(socket)
+}
+
+async fn connection(socket: Socket, routes: Router, place: OwnedSemaphorePermit, mut stopping: Stopping) {
     let routes = routes.layer(axum::Extension(Place(Arc::new(place))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

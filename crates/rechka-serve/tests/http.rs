@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::*;
 use rechka_serve::{Gateway, Probe};
@@ -329,5 +329,33 @@ async fn all_parts_of_the_page_are_served() {
         }
     }
     assert!(seen.len() >= 9, "{seen:?}");
+    served.stop().await;
+}
+
+/// It asks for more than the sockets hold, and reads nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_nothing_does_not_keep_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config_with(|limits| {
+        limits.connections = 1;
+        limits.idle = Duration::from_millis(300);
+    });
+    let served = Served::start(open_log(directory.path()), config).await;
+    let mut deaf = TcpStream::connect(served.address).await.unwrap();
+    let request = format!("GET /app.js HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
+    let asking = tokio::spawn(async move {
+        // Fails when it is cut off; until then it waits for the server to read on.
+        while deaf.write_all(request.as_bytes()).await.is_ok() {}
+        drop(deaf);
+    });
+    tokio::time::timeout(PATIENCE, async {
+        while served.get("/healthz").await.0 != 429 {}
+        while served.get("/healthz").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("its place is free again");
+    asking.await.unwrap();
     served.stop().await;
 }

@@ -26,9 +26,14 @@ function connection(state, text) {
   $("connection").lastElementChild.textContent = text;
 }
 
+/** Whole numbers that a browser would round stay text: keys are made of them. */
+const exact = (_, value, context) =>
+  Number.isInteger(value) && !Number.isSafeInteger(value) ? (context?.source ?? value) : value;
+const parse = (text) => JSON.parse(text, exact);
+
 async function ask(address) {
   const response = await fetch(address);
-  const body = await response.json();
+  const body = parse(await response.text());
   if (!response.ok) throw new Error(body.error?.message ?? response.statusText);
   return body;
 }
@@ -143,7 +148,7 @@ function follow() {
   mine.events = events;
   let parts = [];
   const take = ({ type, data }) => {
-    const part = JSON.parse(data);
+    const part = parse(data);
     parts.push({ type, ...part });
     if (part.more) return;
     const whole = parts;
