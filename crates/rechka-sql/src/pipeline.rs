@@ -57,7 +57,7 @@ pub struct Running {
     /// What it does.
     pub query: plan::Query,
     /// What a crash may do to its result.
-    pub delivery: Delivery,
+    pub delivery: Option<Delivery>,
     /// Where its result goes besides its topic.
     pub files: Option<Files>,
 }
@@ -176,6 +176,7 @@ impl Pipeline {
     fn plan(&self, derive: &Derive) -> Result<Vec<Running>, Error> {
         let plan = logical::logical_plan(&self.catalog, &derive.query)?;
         let queries = stream::plan_queries(&derive.name, plan, &derive.into())?;
+        queries.iter().try_for_each(check_topic)?;
         let running = |query| Running {
             query,
             delivery: derive.options.delivery,
@@ -213,6 +214,9 @@ impl Pipeline {
         };
         let mut running = self.plan(&stream_of(sink.name, sink.query, options))?;
         if let Some(last) = running.last_mut() {
+            if files.as_ref().is_some_and(|files| files.format == FileFormat::Csv) {
+                check_flat(&last.query)?;
+            }
             last.files = files;
         }
         self.running.extend(running);
@@ -284,6 +288,42 @@ fn stream_of(name: Arc<str>, query: Query, options: DeriveOptions) -> Derive {
         options,
         if_not_exists: false,
     }
+}
+
+/// CSV has no place for lists and structs.
+fn check_flat(query: &plan::Query) -> Result<(), Error> {
+    let columns = query.result.schema.fields();
+    match columns.iter().find(|column| column.data_type().is_nested()) {
+        Some(column) => Err(Error::Plan(format!(
+            "{}: the column {} is a list or a struct, which csv has no place for: write format = 'json' or 'parquet', or SELECT its parts",
+            query.name,
+            column.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A query that reads what it writes never comes to an end of it.
+fn check_topic(query: &plan::Query) -> Result<(), Error> {
+    let (name, topic) = (&query.name, &query.result.topic);
+    if topic.starts_with("rechka.") {
+        return Err(Error::Plan(format!(
+            "{name} would write to {topic:?}, and what begins with rechka. is Rechka's own: write topic = '…' with another name"
+        )));
+    }
+    let inputs = query.stages.iter().flat_map(|stage| &stage.inputs);
+    for input in inputs {
+        if let plan::Source::Stream(relation) | plan::Source::Table(relation) = &input.source
+            && relation.file.is_none()
+            && relation.topic == *topic
+        {
+            return Err(Error::Plan(format!(
+                "{name} would write to the topic {topic:?}, which it reads as {}: it would feed itself for ever; write to another topic",
+                relation.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a query makes the relation of this name, or what that is made from (`name.transcripts`: no relation has a name with a dot).

@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use datafusion::{
     catalog::TableProvider,
-    common::{Result as DataFusionResult, tree_node::Transformed},
+    common::{
+        Result as DataFusionResult,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
     datasource::provider_as_source,
     logical_expr::LogicalPlan,
 };
 
 use crate::{
     Error, Relation,
-    logical::{RelationSource, Transcription, WindowNode},
+    logical::{RelationSource, Transcription, WindowNode, as_of_time},
     plan::Window,
 };
 
@@ -24,11 +27,34 @@ use crate::{
 /// with the rows that a stream would have given when all its input has come. Processing time is the time of the run.
 ///
 /// The plan must be [optimised](crate::logical::optimise) before, because a filter above a session window belongs below it.
+///
+/// # Errors
+/// `AS OF`: of a table only the last rows are stored.
 pub fn expand_windows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
+    if asks_for_the_past(&plan)? {
+        return Err(Error::Plan(
+            "AS OF asks how a table was, and of a table only the last row of each key is stored: leave AS OF away to join it as it \
+             is now, or let a stream answer (`rechka run`)"
+                .to_owned(),
+        ));
+    }
     let plan = plan
         .transform_up_with_subqueries(|plan| session::expand(plan)?.transform_data(expand))?
         .data;
     Ok(plan)
+}
+
+fn asks_for_the_past(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= as_of_time(expr).is_some();
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 fn expand(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {

@@ -513,3 +513,19 @@ fn the_longest_chains_run() {
         assert_eq!(run(&text(longest.unwrap()), &[("t", &["1"])]), ["1"], "{link}");
     }
 }
+
+#[test]
+fn a_table_as_it_was_is_not_asked_of_what_is_stored() {
+    let text = "CREATE STREAM buys (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts);
+        CREATE TABLE prices (id BIGINT PRIMARY KEY, price DOUBLE, since TIMESTAMP, WATERMARK FOR since AS since);";
+    let mut pipeline = crate::Pipeline::new(crate::Mode::Batch, "");
+    for statement in Statement::parse(text).unwrap() {
+        pipeline.execute(statement).unwrap();
+    }
+    for join in ["prices FOR SYSTEM_TIME AS OF b.ts AS p", "AS_OF(prices, b.ts) AS p"] {
+        let query = crate::Query::parse(&format!("SELECT p.price FROM buys AS b JOIN {join} ON b.id = p.id")).unwrap();
+        let plan = crate::logical::logical_plan(&pipeline.catalog, &query).unwrap();
+        let error = expand_windows(crate::logical::optimise(plan).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("leave AS OF away"), "{error}");
+    }
+}

@@ -18,6 +18,8 @@ use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
 /// How far ahead of the wall clock an event time may be, if nothing is said.
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 const MAX_PARTITIONS: u32 = 1024;
+const KEPT_BY_KEY: &str =
+    "the last row of every key is kept for as long as nothing deletes it: retention is for streams, leave it away here";
 
 impl DeriveOptions {
     /// What counts where nothing is said.
@@ -28,7 +30,7 @@ impl DeriveOptions {
             partitions: None,
             key: Vec::new(),
             output_mode: None,
-            delivery: Delivery::default(),
+            delivery: None,
             retention: None,
             state_retention: None,
             idle_timeout: None,
@@ -120,6 +122,9 @@ impl Reader<'_> {
         if_not_exists: bool,
     ) -> Result<Statement, Error> {
         let retention = options.duration("retention")?;
+        if kind == Kind::Table && retention.is_some() {
+            return Err(Error::syntax(place, KEPT_BY_KEY));
+        }
         let idle = options.duration("idle_timeout")?;
         let ahead = options.duration("max_ahead")?.unwrap_or(MAX_AHEAD);
         let file: Option<Arc<Path>> = match kind {
@@ -193,6 +198,7 @@ impl Reader<'_> {
         mut options: Options,
         if_not_exists: bool,
     ) -> Result<Statement, Error> {
+        let place = self.place();
         let topic = options
             .text("topic")?
             .map(|(topic, at)| topic_name(&topic, at))
@@ -217,6 +223,9 @@ impl Reader<'_> {
             idle_timeout: options.duration("idle_timeout")?,
             max_ahead: options.duration("max_ahead")?.unwrap_or(MAX_AHEAD),
         };
+        if materialised && options_of.retention.is_some() {
+            return Err(Error::syntax(place, KEPT_BY_KEY));
+        }
         options.finish(if materialised {
             "a materialized view"
         } else {
@@ -318,13 +327,13 @@ fn key_names(options: &mut Options) -> Result<Vec<Arc<str>>, Error> {
     }))
 }
 
-fn delivery(options: &mut Options) -> Result<Delivery, Error> {
+fn delivery(options: &mut Options) -> Result<Option<Delivery>, Error> {
     let levels = [
         ("exactly_once", Delivery::ExactlyOnce),
         ("at_least_once", Delivery::AtLeastOnce),
         ("at_most_once", Delivery::AtMostOnce),
     ];
-    Ok(options.choice("delivery", &levels)?.unwrap_or_default())
+    options.choice("delivery", &levels)
 }
 
 fn file_path(path: &str, at: Location) -> Result<Arc<Path>, Error> {

@@ -105,8 +105,8 @@ pub struct DeriveOptions {
     pub key: Vec<Arc<str>>,
     /// When results are written; the planner's choice, if not given.
     pub output_mode: Option<Emit>,
-    /// What a crash may do to the result.
-    pub delivery: Delivery,
+    /// What a crash may do to the result; the runner's choice, if not given.
+    pub delivery: Option<Delivery>,
     /// How long the topic keeps its records.
     pub retention: Option<Duration>,
     /// How long state that no watermark ends is kept after it was last used.
@@ -126,8 +126,8 @@ pub struct Sink {
     pub query: Query,
     /// Where to.
     pub to: Target,
-    /// What a crash may do to it.
-    pub delivery: Delivery,
+    /// What a crash may do to it; the runner's choice, if not given.
+    pub delivery: Option<Delivery>,
 }
 
 /// Where a sink brings rows.
@@ -163,10 +163,9 @@ pub enum FileFormat {
 }
 
 /// What a crash may do to the output of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Nothing.
-    #[default]
     ExactlyOnce,
     /// Repeat some of it.
     AtLeastOnce,

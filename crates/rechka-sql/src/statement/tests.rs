@@ -120,7 +120,7 @@ fn a_derived_relation_has_options_and_a_query() {
     assert!(derive.materialised && derive.if_not_exists);
     assert_eq!(
         (derive.options.output_mode, derive.options.delivery),
-        (Some(Emit::Update), Delivery::AtLeastOnce)
+        (Some(Emit::Update), Some(Delivery::AtLeastOnce))
     );
     assert_eq!(derive.options.key, ["a".into(), "b".into()]);
     assert!(matches!(
@@ -469,6 +469,16 @@ fn audio_has_columns_of_its_own_and_says_what_it_is_if_its_records_do_not() {
 }
 
 #[test]
+fn what_is_kept_by_key_is_not_forgotten_with_time() {
+    for text in [
+        "CREATE TABLE t (id BIGINT PRIMARY KEY) WITH (retention = '1 day')",
+        "CREATE MATERIALIZED VIEW v WITH (retention = '1 day') AS SELECT a, count(*) FROM s GROUP BY a",
+    ] {
+        assert!(refused(text).contains("retention is for streams"), "{text}");
+    }
+}
+
+#[test]
 fn a_topic_that_is_there_keeps_its_partitions() {
     let partitions = |text: &str| match Statement::parse_with(text, &Shelf).unwrap().remove(0) {
         Statement::Declare(declare) => declare.relation.partitions,
@@ -484,4 +494,23 @@ fn a_topic_that_is_there_keeps_its_partitions() {
         8
     );
     assert_eq!(partitions("CREATE STREAM b (x INT)"), 1);
+}
+
+#[test]
+fn types_that_are_nested_too_deep_are_refused_before_they_are_parsed() {
+    let nested =
+        |depth: usize, comma: &str| format!("CREATE STREAM s (a {} INT)", format!("STRUCT<{comma}a ").repeat(depth));
+    for comma in ["", "x INT, "] {
+        let error = refused(&nested(20_000, comma));
+        assert!(error.contains("nested more than 32 deep"), "{error}");
+    }
+    let fits = format!("CREATE STREAM s (a {}INT{})", "ARRAY<".repeat(32), ">".repeat(32));
+    assert!(Statement::parse(&fits).is_ok());
+    let compared = format!("SELECT {} FROM s", ["array < 3"; 60].join(", "));
+    if let Err(error) = Statement::parse(&compared) {
+        assert!(
+            !error.to_string().contains("nested"),
+            "a comparison is no type: {error}"
+        );
+    }
 }

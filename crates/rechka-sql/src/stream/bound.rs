@@ -1,7 +1,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::ScalarValue,
-    logical_expr::{BinaryExpr, Expr, Operator},
+    logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator},
 };
 
 use super::flow::{Flow, Time};
@@ -143,7 +143,20 @@ fn moment(expr: &Expr, left: &Flow, right: &Flow) -> Option<Moment> {
         }
         Expr::Alias(alias) => moment(&alias.expr, left, right),
         Expr::Cast(cast) => match cast.field.data_type() {
-            DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _) => moment(&cast.expr, left, right),
+            DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, zone) => {
+                let moment = moment(&cast.expr, left, right)?;
+                let flow = match moment.side {
+                    Side::Left => left,
+                    Side::Right => right,
+                };
+                // A time without zone gets another meaning in a zone: the same clock there is another moment.
+                let zoned = matches!(
+                    cast.expr.get_type(&flow.schema().ok()?),
+                    Ok(DataType::Timestamp(_, Some(_)))
+                );
+                let same = zoned || zone.as_deref().is_none_or(|zone| matches!(zone, "UTC" | "+00:00"));
+                same.then_some(moment)
+            }
             _ => None,
         },
         Expr::BinaryExpr(BinaryExpr {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Error,
+    logical::as_of_time,
     plan::{Join, Node, Operation, TimeBound},
 };
 
@@ -40,6 +41,19 @@ impl Planner<'_> {
             ));
         }
         match (lookup::table(&join.left)?, lookup::table(&join.right)?) {
+            (None, None)
+                if join
+                    .filter
+                    .iter()
+                    .flat_map(split_conjunction)
+                    .any(|condition| as_of_time(condition).is_some()) =>
+            {
+                return Err(Error::Plan(
+                    "AS OF asks a table, of which the last row of each key counts; this is a stream: CREATE TABLE … (PRIMARY KEY …) \
+                     over its topic, or compute the last rows by a CREATE MATERIALIZED VIEW"
+                        .to_owned(),
+                ));
+            }
             (None, None) => {}
             (None, Some(table)) => return self.lookup(&join.left, table, join, false),
             (Some(table), None) => return self.lookup(&join.right, table, join, true),
@@ -123,7 +137,8 @@ impl Planner<'_> {
         })
     }
 
-    fn time_bound(&self, range: Option<Range>, left: &Flow, right: &Flow) -> Result<TimeBound, Error> {
+    fn time_bound(&mut self, range: Option<Range>, left: &Flow, right: &Flow) -> Result<TimeBound, Error> {
+        self.joins = true;
         let retention = self.options.state_retention.map(micros);
         let whole = || {
             Some(Range {

@@ -109,8 +109,16 @@ pub fn plan_query(name: &str, plan: LogicalPlan, options: &Options) -> Result<Qu
             options,
             stages: vec![],
             limits: vec![],
+            joins: false,
         };
         let flow = planner.flow(&plan, planner::Place::Result(options.mode))?;
+        if options.state_retention.is_some() && !planner.joins {
+            return Err(Error::Plan(
+                "state_retention says how long rows wait in a join of two streams, and there is none here: leave it away. Rows of \
+                 ended windows are forgotten by themselves"
+                    .to_owned(),
+            ));
+        }
         planner.finish(flow, plan.schema())
     })
 }

@@ -17,6 +17,8 @@ pub(super) struct Planner<'a> {
     pub stages: Vec<Stage>,
     /// How many rows of each group the filter above wants, for the ROW_NUMBER() below it.
     pub limits: Vec<u64>,
+    /// Whether two streams are joined: only there `state_retention` means something.
+    pub joins: bool,
 }
 
 /// Where a part of a query stands.

@@ -74,7 +74,9 @@ fn rewrite(select: &mut Select) -> Result<(), Error> {
         columns: &columns,
         row_time: false,
     };
-    let _ = select.visit(&mut calls);
+    if let ControlFlow::Break(error) = select.visit(&mut calls) {
+        return Err(error);
+    }
     let row_time = calls.row_time;
     if let GroupByExpr::Expressions(groups, _) = &mut select.group_by {
         let names = [WINDOW_START, WINDOW_END]
@@ -206,9 +208,12 @@ struct Calls<'a> {
 }
 
 impl VisitorMut for Calls<'_> {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Some(message) = self.disagreement(expr) {
+            return ControlFlow::Break(Error::Plan(message));
+        }
         if let Some(replacement) = self.replacement(expr) {
             *expr = replacement;
         }
@@ -217,6 +222,28 @@ impl VisitorMut for Calls<'_> {
 }
 
 impl Calls<'_> {
+    /// `TUMBLE_START(…)` must name the window that `GROUP BY TUMBLE(…)` makes.
+    fn disagreement(&self, expr: &Expr) -> Option<String> {
+        let (Expr::Function(call), None) = (expr, self.window.column) else {
+            return None;
+        };
+        let called = name(call);
+        let field = called.strip_prefix(self.window.function)?.strip_prefix('_')?;
+        if !["START", "END", "ROWTIME"].contains(&field) {
+            return None;
+        }
+        let same = factor::arguments(call).is_some_and(|arguments| {
+            let text = |arguments: &[Expr]| arguments.iter().map(Expr::to_string).collect::<Vec<_>>().join(", ");
+            text(&arguments).eq_ignore_ascii_case(&text(&self.window.arguments))
+        });
+        (!same).then(|| {
+            format!(
+                "{call} is of another window than GROUP BY {}: write the same arguments in both",
+                self.window.call
+            )
+        })
+    }
+
     fn replacement(&mut self, expr: &Expr) -> Option<Expr> {
         match (expr, self.window.column) {
             (Expr::Function(call), None) => {

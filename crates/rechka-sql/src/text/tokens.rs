@@ -14,6 +14,16 @@ const MAX_TEXT: usize = 1 << 20;
 const MAX_CHAIN: usize = 400;
 /// At most this many joins and set operations in a statement, for the same reason.
 const MAX_RELATIONS: usize = 100;
+/// Types inside each other (`ARRAY<STRUCT<…>>`), which the parser reads by recursion.
+const MAX_TYPES: usize = 32;
+
+/// What is open until its end comes.
+#[derive(PartialEq)]
+enum Opened {
+    Bracket,
+    Case,
+    Type,
+}
 
 static DIALECT: GenericDialect = GenericDialect {};
 
@@ -41,14 +51,43 @@ pub(crate) fn statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>, Error> {
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     let is_case = |token: &Token| is_word(token, "CASE");
-    let (mut open, mut chain, mut relations) = (Vec::new(), 0, 0);
+    let is_type = |token: &Token| ["STRUCT", "ARRAY", "MAP"].iter().any(|word| is_word(token, word));
+    let (mut open, mut chain, mut relations, mut types) = (Vec::new(), 0, 0, 0);
+    let mut before = &Token::EOF;
     for token in tokens {
         match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => open.push((false, std::mem::take(&mut chain))),
-            case if is_case(case) => open.push((true, std::mem::take(&mut chain))),
-            Token::RParen | Token::RBracket | Token::RBrace => chain = open.pop().map_or(chain, |(_, chain)| chain),
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                open.push((Opened::Bracket, std::mem::take(&mut chain)));
+            }
+            case if is_case(case) => open.push((Opened::Case, std::mem::take(&mut chain))),
+            Token::Lt if is_type(before) => {
+                open.push((Opened::Type, std::mem::take(&mut chain)));
+                types += 1;
+            }
+            closing @ (Token::Gt | Token::ShiftRight) => {
+                for _ in 0..1 + usize::from(*closing == Token::ShiftRight) {
+                    if let Some((_, before)) = open.pop_if(|(opened, _)| *opened == Opened::Type) {
+                        chain = before;
+                        types -= 1;
+                    }
+                }
+            }
+            // What looked like a type was a comparison.
+            Token::Number(..) => {
+                if open.pop_if(|(opened, _)| *opened == Opened::Type).is_some() {
+                    types -= 1;
+                }
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                while open.pop_if(|(opened, _)| *opened == Opened::Type).is_some() {
+                    types -= 1;
+                }
+                chain = open.pop().map_or(chain, |(_, chain)| chain);
+            }
             end if is_word(end, "END") => {
-                chain = open.pop_if(|(is_case, _)| *is_case).map_or(chain, |(_, chain)| chain)
+                chain = open
+                    .pop_if(|(opened, _)| *opened == Opened::Case)
+                    .map_or(chain, |(_, chain)| chain);
             }
             when if is_word(when, "WHEN") => chain = 0,
             Token::Comma => chain = 0,
@@ -63,7 +102,12 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             }
             _ => {}
         }
+        before = &token.token;
         chain += 1;
+        if types > MAX_TYPES {
+            let message = format!("types are nested more than {MAX_TYPES} deep: flatten them");
+            return Err(Error::syntax(token.span.start, message));
+        }
         if chain > MAX_CHAIN || open.len() > MAX_CHAIN {
             return Err(Error::syntax(
                 token.span.start,

@@ -38,12 +38,12 @@ pub fn run(arguments: &Run) -> Result<()> {
 }
 
 fn options(arguments: &Run, running: &Running, speech: &Speech) -> RunOptions {
-    let delivery = match (arguments.delivery, running.delivery) {
-        (_, statement::Delivery::AtLeastOnce) => Delivery::AtLeastOnce,
-        (_, statement::Delivery::AtMostOnce) => Delivery::AtMostOnce,
-        (None | Some(DeliveryArg::Exactly), statement::Delivery::ExactlyOnce) => Delivery::ExactlyOnce,
-        (Some(DeliveryArg::AtLeast), statement::Delivery::ExactlyOnce) => Delivery::AtLeastOnce,
-        (Some(DeliveryArg::AtMost), statement::Delivery::ExactlyOnce) => Delivery::AtMostOnce,
+    let delivery = match (running.delivery, arguments.delivery) {
+        (Some(statement::Delivery::ExactlyOnce), _) | (None, None | Some(DeliveryArg::Exactly)) => {
+            Delivery::ExactlyOnce
+        }
+        (Some(statement::Delivery::AtLeastOnce), _) | (None, Some(DeliveryArg::AtLeast)) => Delivery::AtLeastOnce,
+        (Some(statement::Delivery::AtMostOnce), _) | (None, Some(DeliveryArg::AtMost)) => Delivery::AtMostOnce,
     };
     RunOptions {
         delivery,

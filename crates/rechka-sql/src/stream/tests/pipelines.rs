@@ -79,3 +79,38 @@ fn a_view_feeds_lookups() {
         explain(&queries[1])
     );
 }
+
+/// Reads a text, and says why it is refused.
+fn why_not(text: &str) -> String {
+    let mut pipeline = crate::Pipeline::new(crate::Mode::Stream, "");
+    let statements = Statement::parse(text).unwrap();
+    let replies: Result<Vec<_>, Error> = statements
+        .into_iter()
+        .map(|statement| pipeline.execute(statement))
+        .collect();
+    replies.unwrap_err().to_string()
+}
+
+#[test]
+fn what_a_query_writes_does_not_come_back_to_it() {
+    let clicks = "CREATE STREAM clicks (id BIGINT) WITH (topic = 'user-events');";
+    let error = why_not(&format!(
+        "{clicks} CREATE SINK copy FROM clicks WITH (to = 'topic:user-events')"
+    ));
+    assert!(
+        error.contains("copy would write to the topic \"user-events\""),
+        "{error}"
+    );
+    let error = why_not(&format!(
+        "{clicks} CREATE SINK copy FROM clicks WITH (to = 'topic:rechka.pipelines')"
+    ));
+    assert!(error.contains("Rechka's own"), "{error}");
+}
+
+#[test]
+fn lists_do_not_go_into_csv_files() {
+    let clicks = "CREATE STREAM clicks (id BIGINT, tags ARRAY<TEXT>);";
+    let sink =
+        |format: &str| format!("{clicks} CREATE SINK files FROM clicks WITH (to = 'file:out', format = '{format}')");
+    assert!(why_not(&sink("csv")).contains("the column tags is a list or a struct"));
+}

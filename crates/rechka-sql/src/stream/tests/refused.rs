@@ -316,3 +316,46 @@ fn a_lateral_subquery() {
         &["JOIN", "SELECT user, unnest"],
     );
 }
+
+#[test]
+fn a_stream_as_of_a_time() {
+    refuses(
+        "SELECT b.price FROM bid AS b JOIN AS_OF(auction, b.dateTime) AS a ON b.auction = a.id \
+         AND a.dateTime BETWEEN b.dateTime - INTERVAL '1 day' AND b.dateTime",
+        &["AS OF asks a table", "CREATE TABLE"],
+    );
+}
+
+#[test]
+fn a_join_bounded_by_the_same_clock_in_another_zone() {
+    refuses(
+        "SELECT b.price FROM bid b JOIN auction a ON b.auction = a.id \
+         AND b.dateTime AT TIME ZONE '+02:00' BETWEEN a.dateTime AND a.dateTime + INTERVAL '10 s'",
+        &["keep all rows"],
+    );
+}
+
+#[test]
+fn a_retention_of_state_where_no_streams_are_joined() {
+    let options = Options {
+        state_retention: Some(Duration::from_secs(60)),
+        ..Options::default()
+    };
+    says(
+        "SELECT auction, count(*) FROM bid GROUP BY auction",
+        &options,
+        &["state_retention", "leave it away"],
+    );
+}
+
+#[test]
+fn the_start_of_another_window_than_that_of_the_group() {
+    let of = |start: &str| format!("SELECT {start}, count(*) FROM bid GROUP BY TUMBLE(dateTime, INTERVAL '1' MINUTE)");
+    let _ = planned(&of("tumble_start(datetime, INTERVAL '1' MINUTE)"));
+    for start in [
+        "TUMBLE_START(dateTime, INTERVAL '1' HOUR)",
+        "TUMBLE_END(price, INTERVAL '1' MINUTE)",
+    ] {
+        refuses(&of(start), &["another window", "GROUP BY TUMBLE(dateTime"]);
+    }
+}
