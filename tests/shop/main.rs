@@ -96,6 +96,32 @@ fn rounded(row: &str) -> String {
 }
 
 #[test]
+fn questions_build_on_what_runs_and_change_nothing_of_it() {
+    let shop = Shop::open(20);
+    let counted = shop.ask(&[
+        "sql",
+        "-e",
+        "CREATE VIEW buyers AS SELECT * FROM user_features WHERE clicks > 0; SELECT count(*) > 0 AS some FROM buyers",
+    ]);
+    assert!(counted.contains("true"), "{counted}");
+    for (statement, way_out) in [
+        ("DROP MATERIALIZED VIEW user_features", "rechka run"),
+        ("CREATE STREAM copies AS SELECT * FROM purchases", "rechka sql --batch"),
+    ] {
+        let log = format!("embedded:{}/log", shop.folder.display());
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rechka"))
+            .args(["sql", "-e", statement, "--log", &log])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && errors.contains(way_out),
+            "{statement}: {errors}"
+        );
+    }
+}
+
+#[test]
 fn a_shop_that_is_killed_again_and_again_counts_everything_once() {
     let shop = OpenShop::open();
     std::thread::sleep(BETWEEN_KILLS);

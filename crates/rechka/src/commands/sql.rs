@@ -24,11 +24,18 @@ pub fn run(arguments: &Sql) -> Result<()> {
     let speech = models::speech(folder);
     let mode = if arguments.batch { Mode::Batch } else { Mode::Stream };
     let mut pipeline = Pipeline::new(mode, folder);
-    // A whole pipeline declares its own names.
-    if !statements.iter().any(declares) {
-        pipeline.catalog = pipelines::published(&*log)?.catalog;
+    pipeline.catalog = pipelines::published(&*log)?.catalog;
+    // What the text declares itself counts more than what runs under that name.
+    let own: Vec<_> = statements.iter().filter_map(declared).map(str::to_owned).collect();
+    for name in &own {
+        if pipeline.catalog.get(name).is_some() {
+            pipeline.catalog.remove(name)?;
+        }
     }
-    let asks = statements.iter().any(|statement| !declares(statement));
+    for statement in &statements {
+        refuse_changes(statement, arguments.batch, &own)?;
+    }
+    let asks = statements.iter().any(|statement| declared(statement).is_none());
     let mut derived = Vec::new();
     for statement in statements {
         if let Statement::Derive(derive) = &statement {
@@ -48,11 +55,32 @@ pub fn run(arguments: &Sql) -> Result<()> {
     Ok(())
 }
 
-fn declares(statement: &Statement) -> bool {
-    matches!(
-        statement,
-        Statement::Declare(_) | Statement::Derive(_) | Statement::View { .. } | Statement::Sink(_)
-    )
+/// The name that a statement declares.
+fn declared(statement: &Statement) -> Option<&str> {
+    match statement {
+        Statement::Declare(declare) => Some(&declare.relation.name),
+        Statement::Derive(derive) => Some(&derive.name),
+        Statement::View { name, .. } => Some(name),
+        Statement::Sink(sink) => Some(&sink.name),
+        _ => None,
+    }
+}
+
+/// Here questions are answered; nothing is started or ended.
+fn refuse_changes(statement: &Statement, batch: bool, own: &[String]) -> Result<()> {
+    match statement {
+        Statement::Derive(_) | Statement::Sink(_) if !batch => {
+            let name = declared(statement).unwrap_or_default();
+            bail!(
+                "{name} would run for ever: put it into a file and `rechka run` that, or see what it gives over what is stored by \
+                 `rechka sql --batch`"
+            )
+        }
+        Statement::Drop { name, .. } if !own.iter().any(|own| own.eq_ignore_ascii_case(name)) => bail!(
+            "{name} is not ended from here: take its statement out of the file that `rechka run` runs, and start that again"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn answer(arguments: &Sql, log: &Arc<dyn Log>, speech: &Speech, reply: Reply) -> Result<()> {
