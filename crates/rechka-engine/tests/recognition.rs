@@ -463,6 +463,13 @@ fn sessions_that_are_due_together_are_decoded_together() {
     );
 }
 
+/// Memory of this process, in KiB, where the system tells.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// A session of so many minutes, fed as fast as it goes: memory stays bounded, and times are right at its end.
 fn long_session(minutes: usize) {
     let directory = tempfile::tempdir().unwrap();
@@ -472,6 +479,7 @@ fn long_session(minutes: usize) {
     let metrics = recogniser.recognition().unwrap().clone();
     let minute = noise(5, 58.0, 8_000);
     let mut most_held = 0;
+    let mut early = None;
     for number in 0..minutes {
         let mut audio_of_minute = minute.clone();
         audio_of_minute.resize(60 * 16_000, 0);
@@ -480,6 +488,9 @@ fn long_session(minutes: usize) {
         }
         wait_until("it keeps up", || metrics.audio_seconds() >= number as f64 * 60.0 - 60.0);
         most_held = most_held.max(metrics.held_samples());
+        if number == 60 {
+            early = resident();
+        }
         let partition = audio("anna", 8_000, 0, &[]).partition();
         let name = TopicPartition::new(topics::AUDIO, partition);
         log.delete_before(
@@ -487,6 +498,13 @@ fn long_session(minutes: usize) {
             log.committed(GROUP, &name).unwrap().unwrap_or(0).saturating_sub(120),
         )
         .unwrap();
+    }
+    // Looking for the end reads all transcripts: that is the test's own memory.
+    if let (Some(early), Some(late)) = (early, resident()) {
+        assert!(
+            late < early + (32 << 10),
+            "{early} KiB after an hour, {late} KiB at the end"
+        );
     }
     append(&*log, session("anna", &[0; 2], 8_000, 1)[1..].as_ref());
     wait_for(&*log, 1);
