@@ -3,14 +3,79 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Span, Token, TokenWithSpan},
 };
 
-use super::tokens::is_word;
+use super::{partition::PARTITION_BY, tokens::is_word};
 
 /// Forms of Flink that have no place in the grammar become table functions:
 ///
 /// - `TABLE(TUMBLE(TABLE bid, DESCRIPTOR(ts), …))` → `TUMBLE(bid, ts, …)`
+/// - `SESSION(TABLE bid PARTITION BY a, b, DESCRIPTOR(ts), …)` → `SESSION(bid, ts, …, PARTITION_BY => (a, b))`
 /// - `prices FOR SYSTEM_TIME AS OF o.ts` → `AS_OF(prices, o.ts)`
 pub(super) fn as_table_functions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    with_as_of(&without_table(tokens))
+    with_as_of(&without_table(&with_partition(tokens)))
+}
+
+/// Moves `PARTITION BY` behind the other arguments, where it has a place in the grammar.
+fn with_partition(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut rewritten = tokens.to_vec();
+    let is = |token: Option<&TokenWithSpan>, word| token.is_some_and(|token| is_word(&token.token, word));
+    let mut next = 0;
+    while next < rewritten.len() {
+        let at = next;
+        next += 1;
+        if !is(rewritten.get(at), "PARTITION") || !is(rewritten.get(at + 1), "BY") {
+            continue;
+        }
+        let begins = |place: &usize| !matches!(rewritten[*place].token, Token::LParen | Token::Comma);
+        let of_table = (0..at).rev().take_while(begins).last().is_some_and(|first| {
+            let is_named = rewritten
+                .get(first + 1)
+                .is_some_and(|token| token.token == Token::RArrow);
+            is(rewritten.get(if is_named { first + 2 } else { first }), "TABLE")
+        });
+        let Some(close) = enclosing(&rewritten, at).filter(|_| of_table) else {
+            continue;
+        };
+        // The keys end at the comma before DESCRIPTOR(…), or before the next named argument.
+        let rest = &rewritten[at + 2..close];
+        let length = (0..rest.len()).find(|&place| {
+            let is_named = rest.get(place + 2).is_some_and(|token| token.token == Token::RArrow);
+            rest[place].token == Token::Comma && (is_named || is(rest.get(place + 1), "DESCRIPTOR"))
+        });
+        let Some(length) = length else {
+            continue;
+        };
+        let keys: Vec<TokenWithSpan> = rewritten[at + 2..at + 2 + length].to_vec();
+        let span = rewritten[at].span;
+        let token = |token| TokenWithSpan::new(token, Span::new(span.start, span.end));
+        let is_list = keys.first().is_some_and(|first| first.token == Token::LParen);
+        let mut argument = vec![
+            token(Token::Comma),
+            token(Token::make_word(PARTITION_BY, None)),
+            token(Token::RArrow),
+        ];
+        argument.extend((!is_list).then(|| token(Token::LParen)));
+        argument.extend(keys);
+        argument.extend((!is_list).then(|| token(Token::RParen)));
+        rewritten.splice(close..close, argument);
+        rewritten.drain(at..at + 2 + length);
+    }
+    rewritten
+}
+
+/// The parenthesis that closes those around this place.
+fn enclosing(tokens: &[TokenWithSpan], inside: usize) -> Option<usize> {
+    let mut depth = 1usize;
+    for (index, token) in tokens.iter().enumerate().skip(inside) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(index);
+        }
+    }
+    None
 }
 
 fn without_table(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
@@ -30,7 +95,7 @@ fn without_table(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         let wraps_function = calls
             && matches!(token(index + 2), Some(word @ Token::Word(_)) if !is_query(word))
             && token(index + 3) == Some(&Token::LParen);
-        if wraps_function && let Some(close) = closing(tokens, index + 1) {
+        if wraps_function && let Some(close) = enclosing(tokens, index + 2) {
             dropped[index] = true;
             dropped[index + 1] = true;
             dropped[close] = true;
@@ -44,22 +109,6 @@ fn without_table(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         .filter(|(_, dropped)| !dropped)
         .map(|(token, _)| token.clone())
         .collect()
-}
-
-/// The parenthesis that closes the one at `open`.
-fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(index);
-        }
-    }
-    None
 }
 
 fn with_as_of(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {

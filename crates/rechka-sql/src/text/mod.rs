@@ -5,6 +5,7 @@ mod flink;
 mod functions;
 mod groups;
 mod names;
+mod partition;
 pub(crate) mod tokens;
 
 use datafusion::sql::sqlparser::{
@@ -42,6 +43,7 @@ impl Query {
     /// The syntax tree, with names as they are declared and windows as table functions.
     pub(crate) fn syntax(&self, catalog: &Catalog) -> Result<ast::Query, Error> {
         let mut query = parse(names::as_declared(&self.tokens, catalog))?;
+        partition::agrees_with_groups(&mut query)?;
         groups::to_table_functions(&mut query)?;
         as_of::to_conditions(&mut query)?;
         functions::as_operators(&mut query);
