@@ -64,11 +64,9 @@ pub struct Output {
     /// Rows, in order.
     pub rows: Vec<RecordBatch>,
     /// Rows that came too late for a window (then with `window_start` and `window_end` of the window they missed, a row for each;
-    /// rows that carry their window are written as they are), or for a partner. They go to the relation `<query>.late`.
+    /// rows that carry their window are written as they are), or for a partner. They go to the relation `<query>.late`. Of what was
+    /// aggregated in part before an exchange, and came too late for a window behind it, the result stands for the rows.
     pub late: Vec<RecordBatch>,
-    /// How many times a partial aggregate came through an exchange too late for a window, and so with rows that can't be told any
-    /// more: when an input was idle, and waited for no longer, before it spoke again.
-    pub late_partials: u64,
     /// Rows that were left out at the end of the epoch because something could not be computed for them: of an aggregation the keys
     /// (and the window).
     pub dead: Vec<Dead>,

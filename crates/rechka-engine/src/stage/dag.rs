@@ -221,7 +221,6 @@ impl Dag {
     /// Notes what comes out beside the rows.
     fn note(&mut self, out: &mut Output) {
         self.output.late.append(&mut out.late);
-        self.output.late_partials += out.late_partials;
         let dead = out.dead.drain(..);
         self.left_out.extend(dead.map(|dead| LeftOut { dead, of: None }));
     }

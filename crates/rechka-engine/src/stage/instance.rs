@@ -447,7 +447,7 @@ impl Instance {
     fn count(&mut self, output: &Output, watermark: Watermark) {
         let rows = |batches: &[RecordBatch]| batches.iter().map(|rows| rows.num_rows() as u64).sum::<u64>();
         self.counts.rows_out += rows(&output.rows);
-        self.counts.late += rows(&output.late) + output.late_partials;
+        self.counts.late += rows(&output.late);
         self.counts.watermark = watermark.micros;
         self.counts.state_bytes = self.dag.state_bytes();
     }

@@ -12,6 +12,8 @@ pub enum Shape {
     Rows,
     /// Groups of windows of the stream `e`.
     Windows,
+    /// Groups of sessions of the stream `e`.
+    Sessions,
     /// Groups of windows of something else; joins, ranks and aggregates of such.
     Derived,
     /// Groups or ranks that change.
@@ -19,9 +21,9 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Whether its late rows tell which row missed which window.
+    /// Whether its late rows tell which row missed which window, or which session.
     pub fn tells_late_rows(self) -> bool {
-        self == Shape::Windows
+        matches!(self, Shape::Windows | Shape::Sessions)
     }
 
     /// Whether a row that is written is never changed.
@@ -164,7 +166,7 @@ impl Query {
             condition,
         };
         let filter = CONDITIONS[condition].sql;
-        match random.below(14) {
+        match random.below(16) {
             0 => {
                 query.shape = Shape::Rows;
                 query.sql = format!(
@@ -176,7 +178,7 @@ impl Query {
                 let update = random.percent(20);
                 query.sql = windows(random, window, "e", &format!("({filter}) {LATE}"));
                 match window {
-                    Window::Session { .. } => {}
+                    Window::Session { .. } => query.shape = Shape::Sessions,
                     _ if update => (query.shape, query.options) = (Shape::Changing, "WITH (output_mode = 'update')"),
                     _ => (query.shape, query.window) = (Shape::Windows, Some(window)),
                 }
@@ -245,7 +247,12 @@ impl Query {
                     count(&right)
                 );
             }
-            12 => {
+            12 | 13 => {
+                let gap = 1_000 * (1 + random.below(3));
+                query.shape = Shape::Sessions;
+                query.sql = windows(random, Window::Session { gap }, "e", &format!("({filter}) {LATE}"));
+            }
+            14 => {
                 query.shape = Shape::Rows;
                 let kind = random.one_of(&["JOIN", "LEFT JOIN"]);
                 query.sql = format!("SELECT e.id, e.v, n.name FROM e {kind} names AS n ON e.k = n.k");
@@ -259,9 +266,12 @@ impl Query {
         format!("CREATE STREAM q {} AS {}", self.options, self.sql)
     }
 
-    /// The same, without rows that missed a window.
+    /// The same, without rows that missed a window or a session.
     pub fn batch(&self, late: &BTreeSet<(i64, String)>) -> String {
-        let missed = |(id, end): &(i64, String)| format!(" AND NOT (id = {id} AND window_end = TIMESTAMP '{end}')");
+        let missed = |(id, end): &(i64, String)| match self.shape {
+            Shape::Sessions => format!(" AND id <> {id}"),
+            _ => format!(" AND NOT (id = {id} AND window_end = TIMESTAMP '{end}')"),
+        };
         self.sql.replace(LATE, &late.iter().map(missed).collect::<String>())
     }
 

@@ -14,7 +14,8 @@ use super::{Expr, Window};
 /// ([`AggregateFunctionExpr::state_fields`]). A final node is the partial one's twin: its `keys` are the key columns of its own input,
 /// its `columns` are the partial node's, of which it uses only the states (arguments and filters are over the partial node's input),
 /// and of its `groups` the time column's index means nothing (that there is one still does). Rows that are late are found by the
-/// partial node, which still has them, except those of sessions: late sessions of an epoch are only counted.
+/// partial node, which still has them, except those of sessions, which the final node finds: rows behind the watermark stay sessions of their own
+/// on their way to it, and it puts out what the functions make of those that are late.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Aggregate {
     /// What the rows are grouped by besides the keys.

@@ -30,18 +30,39 @@ pub(super) fn of_spans(
 
 /// What [`of_spans`] wrote.
 pub(super) fn spans_of(delta: &Delta, layout: &Layout) -> Result<(Int64Array, Int64Array, RecordBatch)> {
-    let columns = delta.rows.columns();
-    let [starts, ends, groups @ ..] = columns else {
+    let (starts, ends, groups) = keys_of(delta)?;
+    Ok((starts, ends, batch(&layout.groups, groups, delta.rows.num_rows())?))
+}
+
+/// What [`of_keys`] wrote.
+pub(super) fn keys_of(delta: &Delta) -> Result<(Int64Array, Int64Array, Vec<ArrayRef>)> {
+    let [starts, ends, keys @ ..] = delta.rows.columns() else {
         return Err(unknown_change(delta));
     };
-    let groups = batch(&layout.groups, groups.to_vec(), delta.rows.num_rows())?;
     let bounds = |column: &ArrayRef| {
         column
             .as_primitive_opt::<Int64Type>()
             .cloned()
             .ok_or_else(|| unknown_change(delta))
     };
-    Ok((bounds(starts)?, bounds(ends)?, groups))
+    Ok((bounds(starts)?, bounds(ends)?, keys.to_vec()))
+}
+
+/// A time for each of some keys.
+pub(super) fn of_keys(
+    kind: u8,
+    starts: Int64Array,
+    ends: Int64Array,
+    keys: &[ArrayRef],
+    layout: &Layout,
+) -> Result<Delta> {
+    let bounds = [starts, ends].map(|bounds| Arc::new(bounds) as ArrayRef);
+    let columns: Vec<_> = bounds.into_iter().chain(keys.iter().cloned()).collect();
+    let schema = layout.deltas.project(&(0..columns.len()).collect::<Vec<_>>())?;
+    Ok(Delta {
+        kind,
+        rows: RecordBatch::try_new(Arc::new(schema), columns)?,
+    })
 }
 
 /// Groups (keys and states) of one pane or window.

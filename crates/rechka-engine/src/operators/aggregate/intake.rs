@@ -7,6 +7,7 @@ use rechka_sql::plan::{Aggregate, Phase};
 
 use super::{
     groups::{Groups, Slot},
+    merger::Merger,
     panes::{FOREVER, Pane, Windows},
     partials::Partials,
     rows::Rows,
@@ -27,10 +28,15 @@ pub(super) enum Intake {
 
 impl Intake {
     /// `windows`: none if the groups never end.
-    pub fn new(aggregate: &Aggregate, input: &SchemaRef, windows: Option<Windows>) -> Result<Self> {
+    pub fn new(
+        aggregate: &Aggregate,
+        input: &SchemaRef,
+        windows: Option<Windows>,
+        merger: impl FnOnce() -> Result<Merger>,
+    ) -> Result<Self> {
         Ok(match aggregate.phase {
             Phase::Single | Phase::Partial => Intake::Rows(Rows::new(aggregate, input, windows)?),
-            Phase::Final => Intake::Partials(Partials::new(aggregate, windows)),
+            Phase::Final => Intake::Partials(Partials::new(aggregate, windows, merger()?)),
         })
     }
 

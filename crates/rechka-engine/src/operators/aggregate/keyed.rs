@@ -12,7 +12,7 @@ use super::{
     groups::{Groups, batch},
     intake::Intake,
     keys::Keys,
-    merger::{self, Merger},
+    merger::{Merger, Spans},
     panes::{Pane, Span, Windows},
     store::Store,
 };
@@ -253,7 +253,7 @@ impl Operator for Keyed {
 
 /// Puts out the rows of groups (keys and states) of a window.
 fn put_out(merger: &mut Merger, (end, start): (i64, i64), groups: RecordBatch, out: &mut Output) -> Result<()> {
-    let window = merger::Windows::One(Span { start, end });
+    let window = Spans::One(Span { start, end });
     out.rows.push(merger.put_out(window, &[groups], &mut out.dead)?);
     Ok(())
 }

@@ -48,6 +48,15 @@ impl Keys {
             .map_or(usize::from(self.seen), |values| values.len())
     }
 
+    /// The keys in the order of their numbers.
+    pub fn columns(&mut self) -> Result<Vec<ArrayRef>> {
+        let count = self.len();
+        let columns = self.take()?;
+        // They can only be had by taking them out; and come back under the same numbers.
+        self.intern(&columns, count, &mut Vec::new())?;
+        Ok(columns)
+    }
+
     /// The keys in the order of their numbers; none is left.
     pub fn take(&mut self) -> Result<Vec<ArrayRef>> {
         self.seen = false;

@@ -20,19 +20,19 @@ use crate::{
 
 /// The windows of groups.
 #[derive(Clone, Copy)]
-pub(super) enum Windows<'a> {
+pub(super) enum Spans<'a> {
     /// The same for all.
     One(Span),
     /// Of each its own.
     Each(&'a [Span]),
 }
 
-impl Windows<'_> {
+impl Spans<'_> {
     /// Those of the groups from this one on.
     fn from(self, first: usize) -> Self {
         match self {
-            Windows::One(window) => Windows::One(window),
-            Windows::Each(windows) => Windows::Each(&windows[first..]),
+            Spans::One(window) => Spans::One(window),
+            Spans::Each(windows) => Spans::Each(&windows[first..]),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Merger {
 
     /// Rows of the output for the groups of all `runs`, which are of these windows. Within a run no key stands twice. A group whose
     /// result can't be computed (an average that is too large for its type) is left out.
-    pub fn put_out(&mut self, windows: Windows<'_>, runs: &[RecordBatch], dead: &mut Vec<Dead>) -> Result<RecordBatch> {
+    pub fn put_out(&mut self, windows: Spans<'_>, runs: &[RecordBatch], dead: &mut Vec<Dead>) -> Result<RecordBatch> {
         match self.results(windows, runs) {
             Err(EngineError::Expression(_)) => {}
             rows => return rows,
@@ -120,7 +120,7 @@ impl Merger {
         Ok(concat_batches(&self.layout.output, &rows)?)
     }
 
-    fn results(&mut self, windows: Windows<'_>, runs: &[RecordBatch]) -> Result<RecordBatch> {
+    fn results(&mut self, windows: Spans<'_>, runs: &[RecordBatch]) -> Result<RecordBatch> {
         let (keys, mut accumulators, count) = self.merge(runs)?;
         let mut columns = self.with_windows(keys, windows, count)?;
         columns.extend(accumulators.results()?);
@@ -128,12 +128,12 @@ impl Merger {
     }
 
     /// Puts the columns of the windows behind the keys of so many groups, if the result has them.
-    fn with_windows(&self, mut keys: Vec<ArrayRef>, windows: Windows<'_>, count: usize) -> Result<Vec<ArrayRef>> {
+    fn with_windows(&self, mut keys: Vec<ArrayRef>, windows: Spans<'_>, count: usize) -> Result<Vec<ArrayRef>> {
         if let Some(time) = &self.layout.time {
             for bound in [|window: &Span| window.start, |window: &Span| window.end] {
                 let bounds = match windows {
-                    Windows::One(window) => Int64Array::from_value(bound(&window), count),
-                    Windows::Each(windows) => Int64Array::from_iter_values(windows[..count].iter().map(bound)),
+                    Spans::One(window) => Int64Array::from_value(bound(&window), count),
+                    Spans::Each(windows) => Int64Array::from_iter_values(windows[..count].iter().map(bound)),
                 };
                 keys.push(timestamps(&bounds, time)?);
             }

@@ -65,7 +65,8 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
         plan::Groups::Windows { window, .. } => Some(Windows::new(window)?),
     };
     let groups = Groups::new(&layout.keys, &functions)?;
-    let intake = Intake::new(aggregate, input, windows)?;
+    let merger = || Merger::new(layout.clone(), functions.clone());
+    let intake = Intake::new(aggregate, input, windows, merger)?;
     let by_clock = matches!(aggregate.groups, plan::Groups::Windows { time: None, .. });
     // Without keys and windows there is one group, though no row may ever come; the final phase has it from the
     // partial one.
@@ -74,22 +75,19 @@ pub fn build(aggregate: &Aggregate, input: &SchemaRef, output: &SchemaRef) -> Re
         return Ok(Box::new(Partial::new(layout, intake, groups, announce)));
     }
     match (aggregate.emit, windows) {
-        (Emit::Append, Some(windows)) => Ok(Box::new(Append::new(
-            Merger::new(layout, functions)?,
-            windows,
-            by_clock,
-            intake,
-            groups,
-        ))),
+        (Emit::Append, Some(windows)) => Ok(Box::new(Append::new(merger()?, windows, by_clock, intake, groups))),
         (Emit::Append, None) => Err(EngineError::Query(
             "groups that never end are never complete: use mode 'update', or group by a window".into(),
         )),
-        (emit, windows) => {
-            let merger = Merger::new(layout, functions)?;
-            Ok(Box::new(Keyed::new(
-                merger, windows, by_clock, announce, emit, intake, groups,
-            )))
-        }
+        (emit, windows) => Ok(Box::new(Keyed::new(
+            merger()?,
+            windows,
+            by_clock,
+            announce,
+            emit,
+            intake,
+            groups,
+        ))),
     }
 }
 

@@ -48,6 +48,14 @@ impl Span {
         self.start < other.end && other.start < self.end
     }
 
+    /// Nothing but a moment.
+    pub fn at(moment: i64) -> Self {
+        Span {
+            start: moment,
+            end: moment,
+        }
+    }
+
     /// Makes it so long that it holds the other.
     pub fn extend(&mut self, other: Span) {
         self.start = self.start.min(other.start);

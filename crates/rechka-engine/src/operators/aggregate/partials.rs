@@ -1,15 +1,16 @@
 //! Partial aggregates that came through an exchange, each into its pane.
 use arrow::{
-    array::{ArrayRef, AsArray, RecordBatch},
-    compute::filter,
+    array::{ArrayRef, AsArray, RecordBatch, UInt32Array},
+    compute::{filter, take_arrays},
     datatypes::Int64Type,
 };
 use rechka_sql::plan::{self, Aggregate};
 
 use super::{
-    groups::{Groups, Slot},
+    groups::{Groups, Slot, batch},
     intake::{NOWHERE, keep_placed, one_pane},
-    panes::{Pane, Windows},
+    merger::{Merger, Spans},
+    panes::{Pane, Span, Windows},
 };
 use crate::{
     Result,
@@ -21,6 +22,8 @@ pub(super) struct Partials {
     keys: usize,
     pane: PaneOf,
     windows: Option<Windows>,
+    /// For those that come too late.
+    merger: Merger,
     /// Slots of the groups at hand.
     slots: Vec<Slot>,
 }
@@ -38,7 +41,7 @@ enum PaneOf {
 }
 
 impl Partials {
-    pub fn new(aggregate: &Aggregate, windows: Option<Windows>) -> Self {
+    pub fn new(aggregate: &Aggregate, windows: Option<Windows>, merger: Merger) -> Self {
         let pane = match aggregate.groups {
             plan::Groups::Windows { time: Some(_), .. } => PaneOf::Columns,
             plan::Groups::Windows { time: None, .. } => PaneOf::Clock,
@@ -49,6 +52,7 @@ impl Partials {
             keys: aggregate.keys.len(),
             pane,
             windows,
+            merger,
             slots: Vec::new(),
         }
     }
@@ -69,12 +73,14 @@ impl Partials {
             (Some(windows), PaneOf::Columns) => {
                 let [starts, ends] = [0, 1].map(|column| pane[column].as_primitive::<Int64Type>().values());
                 let panes = starts.iter().zip(ends).map(|(&start, &end)| Some(Pane { start, end }));
-                out.late_partials += self.assign(&windows, panes, time.watermark, groups);
+                let late = self.assign(&windows, panes, time.watermark, groups);
+                self.put_out(&late, rest, out)?;
             }
             (Some(windows), PaneOf::Key(end)) => {
                 let times = microseconds(&keys[*end])?;
                 let panes = times.iter().map(|end| end.map(|end| windows.pane(end)));
-                out.late_partials += self.assign(&windows, panes, time.watermark, groups);
+                let late = self.assign(&windows, panes, time.watermark, groups);
+                self.put_out(&late, rest, out)?;
             }
         }
         if !self.slots.contains(&NOWHERE) {
@@ -86,29 +92,46 @@ impl Partials {
         groups.merge(&keys?, &states?, &self.slots)
     }
 
-    /// Finds the slot of each group; gives how many windows were missed.
+    /// Finds the slot of each group; gives those that missed windows, once for each.
     fn assign(
         &mut self,
         windows: &Windows,
         panes: impl Iterator<Item = Option<Pane>>,
         watermark: i64,
         groups: &mut Groups,
-    ) -> u64 {
+    ) -> Vec<(u32, Span)> {
         self.slots.clear();
-        let mut missed = 0;
+        let mut missed = Vec::new();
         let mut last = (None, NOWHERE);
-        for pane in panes {
+        for (group, pane) in (0..).zip(panes) {
             if last.0 != pane || pane.is_none() {
                 let open = pane.and_then(|pane| windows.open(pane, watermark));
                 last = (pane, open.map_or(NOWHERE, |open| groups.slot(open)));
             }
-            missed += match pane {
-                Some(pane) if pane.end <= watermark => windows.windows(pane, i64::MIN, watermark).count() as u64,
-                Some(_) => 0,
-                None => 1,
-            };
+            match pane {
+                Some(pane) if pane.end <= watermark => {
+                    let windows = windows.windows(pane, i64::MIN, watermark);
+                    missed.extend(windows.map(|window| (group, window)));
+                }
+                Some(_) => {}
+                // Its rows carried no window.
+                None => missed.push((group, Span::at(i64::MIN))),
+            }
             self.slots.push(last.1);
         }
         missed
+    }
+
+    /// Puts groups (keys and states) out for the windows that they missed: what the functions make of them alone.
+    fn put_out(&mut self, late: &[(u32, Span)], groups: &[ArrayRef], out: &mut Output) -> Result<()> {
+        if late.is_empty() {
+            return Ok(());
+        }
+        let (numbers, windows): (Vec<u32>, Vec<Span>) = late.iter().copied().unzip();
+        let columns = take_arrays(groups, &UInt32Array::from(numbers), None)?;
+        let groups = batch(&self.merger.layout().groups, columns, late.len())?;
+        let rows = self.merger.put_out(Spans::Each(&windows), &[groups], &mut out.dead)?;
+        out.late.push(rows);
+        Ok(())
     }
 }

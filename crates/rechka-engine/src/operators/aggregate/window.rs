@@ -7,7 +7,7 @@ use super::{
     deltas,
     groups::Groups,
     intake::Intake,
-    merger::{self, Merger},
+    merger::{Merger, Spans},
     panes::{Pane, Span, Windows},
     runs::Runs,
 };
@@ -96,7 +96,7 @@ impl Append {
             .take_while(|(pane, _)| pane.start < starts.end);
         let panes = panes.filter(|(pane, _)| pane.end <= window.end);
         let runs: Vec<RecordBatch> = panes.flat_map(|(_, runs)| runs.iter().cloned()).collect();
-        self.merger.put_out(merger::Windows::One(window), &runs, &mut out.dead)
+        self.merger.put_out(Spans::One(window), &runs, &mut out.dead)
     }
 
     /// Forgets the panes that no open window needs.

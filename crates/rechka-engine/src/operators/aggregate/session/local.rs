@@ -1,50 +1,33 @@
 //! The sessions of one epoch.
 use std::sync::Arc;
 
-use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch},
-    compute::{filter, filter_record_batch},
-    datatypes::DataType,
-};
+use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::HashMap;
 
-use super::open::Open;
+use super::{
+    open::Open,
+    pieces::{Content, Pieces},
+};
 use crate::{
     Result,
     operators::{
         Output,
-        aggregate::{
-            functions::{Accumulators, Arguments},
-            keys::Keys,
-            late::LateRows,
-            merger::Merger,
-            panes::Span,
-        },
+        aggregate::{functions::Accumulators, keys::Keys, merger::Merger, panes::Span},
     },
 };
 
 /// No session.
 const NONE: u32 = u32::MAX;
 
-/// Pieces of sessions.
-pub(super) struct Pieces {
-    /// The key columns.
-    pub keys: Vec<ArrayRef>,
-    pub spans: Vec<Span>,
-    pub content: Content,
-}
-
-/// What pieces of sessions are.
-pub(super) enum Content {
-    Rows {
-        rows: RecordBatch,
-        /// The type of their times if they have some.
-        time: Option<DataType>,
-        /// What the functions get of them.
-        arguments: Vec<Arguments>,
-    },
-    /// States of the functions.
-    States(Vec<ArrayRef>),
+/// What becomes of pieces behind a watermark.
+#[derive(Clone, Copy)]
+pub(super) enum Behind {
+    /// Nothing special.
+    Joins,
+    /// Those that end at the watermark or before wait until [`Local::settle`], unless they meet a session at once.
+    Waits(i64),
+    /// Those that begin before it stay sessions of their own, so that the next phase can judge each.
+    Alone(i64),
 }
 
 /// The sessions that the rows of an epoch make. Some may still overlap.
@@ -79,14 +62,8 @@ impl Local {
         })
     }
 
-    /// What the functions get of rows.
-    pub fn arguments(&self, rows: &RecordBatch) -> Result<Vec<Arguments>> {
-        self.accumulators.functions().arguments(rows)
-    }
-
-    /// Takes pieces; those that end at the watermark or before wait until [`Local::settle`], unless they meet a
-    /// session at once.
-    pub fn add(&mut self, pieces: Pieces, watermark: i64) -> Result<()> {
+    /// Takes pieces. Those behind the watermark are kept apart as `behind` says.
+    pub fn add(&mut self, pieces: Pieces, behind: Behind) -> Result<()> {
         let mut groups = Vec::new();
         self.keys.intern(&pieces.keys, pieces.spans.len(), &mut groups)?;
         self.newest.resize(self.keys.len(), NONE);
@@ -94,9 +71,14 @@ impl Local {
         for (row, (group, span)) in groups.iter_mut().zip(&pieces.spans).enumerate() {
             let key = *group;
             let newest = &mut self.newest[key];
-            match self.sessions.get_mut(*newest as usize) {
-                Some((_, session)) if session.overlaps(*span) => session.extend(*span),
-                _ if span.end <= watermark => {
+            match (self.sessions.get_mut(*newest as usize), behind) {
+                (_, Behind::Alone(watermark)) if span.start < watermark => {
+                    *group = self.sessions.len();
+                    self.sessions.push((key as u32, *span));
+                    continue;
+                }
+                (Some((_, session)), _) if session.overlaps(*span) => session.extend(*span),
+                (_, Behind::Waits(watermark)) if span.end <= watermark => {
                     // The group stays the key.
                     if on_time.is_empty() {
                         on_time.resize(pieces.spans.len(), true);
@@ -140,7 +122,7 @@ impl Local {
 
     /// Finds out what is late of what waits: all whose sessions, merged with the open ones, end at the watermark or
     /// before.
-    pub fn settle(&mut self, open: &mut Open, watermark: i64, out: &mut Output) -> Result<()> {
+    pub fn settle(&mut self, open: &mut Open, merger: &mut Merger, watermark: i64, out: &mut Output) -> Result<()> {
         if self.suspects.is_empty() {
             return Ok(());
         }
@@ -166,20 +148,9 @@ impl Local {
                     .filter(|session| session.end <= watermark)
             };
             let late: Vec<Option<Span>> = keys.iter().zip(&pieces.spans).map(session).collect();
-            match &pieces.content {
-                Content::Rows {
-                    rows, time: Some(time), ..
-                } => {
-                    let mut rows = LateRows::new(rows, time);
-                    for (row, session) in late.iter().enumerate().filter(|(_, session)| session.is_some()) {
-                        rows.push(row, *session, out)?;
-                    }
-                    rows.flush(out)?;
-                }
-                _ => out.late_partials += late.iter().flatten().count() as u64,
-            }
+            pieces.put_out_late(&late, merger, out)?;
             let saved: BooleanArray = late.iter().map(|late| Some(late.is_none())).collect();
-            self.add(pieces.only(&saved)?, i64::MIN)?;
+            self.add(pieces.only(&saved)?, Behind::Joins)?;
         }
         Ok(())
     }
@@ -203,35 +174,6 @@ impl Local {
     /// Bytes.
     pub fn size(&self) -> usize {
         self.keys.size() + self.accumulators.size() + self.sessions.capacity() * 24 + self.newest.capacity() * 4
-    }
-}
-
-impl Pieces {
-    fn only(&self, which: &BooleanArray) -> Result<Pieces> {
-        let columns = |columns: &[ArrayRef]| {
-            columns
-                .iter()
-                .map(|column| Ok(filter(column, which)?))
-                .collect::<Result<_>>()
-        };
-        Ok(Pieces {
-            keys: columns(&self.keys)?,
-            spans: self
-                .spans
-                .iter()
-                .zip(which.values())
-                .filter(|(_, which)| *which)
-                .map(|(span, _)| *span)
-                .collect(),
-            content: match &self.content {
-                Content::Rows { rows, time, arguments } => Content::Rows {
-                    rows: filter_record_batch(rows, which)?,
-                    time: time.clone(),
-                    arguments: arguments.iter().map(|of| of.only(which)).collect::<Result<_>>()?,
-                },
-                Content::States(states) => Content::States(columns(states)?),
-            },
-        })
     }
 }
 

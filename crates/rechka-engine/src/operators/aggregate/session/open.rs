@@ -18,23 +18,38 @@ use crate::{
 /// No time.
 const NEVER: i64 = i64::MAX;
 
-/// Open sessions by key.
+/// So many keys more than twice those that were needed may be kept.
+const SLACK: usize = 1024;
+
+/// Open sessions by key, and what is past.
 pub(super) struct Open {
+    gap: i64,
     keys: Keys,
     /// Of each key its sessions in order; they don't overlap.
     sessions: Vec<Vec<Session>>,
+    /// Of each key what is past: a row before its end may reach into a session that is written. It is the last of those, or, with
+    /// nothing in it, the moment from which on none can have been forgotten.
+    past: Vec<Span>,
+    /// What is past for keys that come anew, or without open sessions.
+    past_of_new: i64,
     store: Store,
     /// When the sessions of a key must be looked at: at the end of the first, or before.
     due: BinaryHeap<Reverse<(i64, u32)>>,
     /// Of each key the time in `due` that counts.
     next: Vec<i64>,
+    /// The number of keys at which to forget those for which nothing is left to know.
+    limit: usize,
 }
 
 impl Open {
-    pub fn new(merger: &Merger) -> Result<Self> {
+    pub fn new(merger: &Merger, gap: i64) -> Result<Self> {
         Ok(Open {
+            gap,
             keys: Keys::new(&merger.layout().keys)?,
             sessions: Vec::new(),
+            past: Vec::new(),
+            past_of_new: i64::MIN,
+            limit: SLACK,
             store: Store::new(&merger.layout().groups),
             due: BinaryHeap::new(),
             next: Vec::new(),
@@ -47,7 +62,54 @@ impl Open {
         self.keys.intern(keys, count, &mut numbers)?;
         self.sessions.resize(self.keys.len(), Vec::new());
         self.next.resize(self.keys.len(), NEVER);
+        self.past.resize(self.keys.len(), Span::at(i64::MIN));
         Ok(numbers)
+    }
+
+    /// No session that ended before `watermark` less the gap is remembered for keys without open ones: what comes must not reach
+    /// so far back.
+    pub fn set_past_of_new(&mut self, past: i64) {
+        self.past_of_new = past;
+    }
+
+    pub fn past_of_new(&self) -> i64 {
+        self.past_of_new
+    }
+
+    /// Of each piece, with its key, the session that it comes too late for, if it begins in what is past.
+    pub fn missed(&mut self, keys: &[ArrayRef], pieces: &[Span]) -> Result<Vec<Option<Span>>> {
+        let numbers = self.intern(keys, pieces.len())?;
+        let missed = |(key, piece): (usize, &Span)| {
+            let past = past(self.past[key], &self.sessions[key], self.past_of_new);
+            (piece.start < past.end).then_some(match past.start < past.end && past.overlaps(*piece) {
+                true => past,
+                false => *piece,
+            })
+        };
+        Ok(numbers.into_iter().zip(pieces).map(missed).collect())
+    }
+
+    /// Takes up what is past for keys.
+    pub fn remember(&mut self, keys: &[ArrayRef], pasts: &[Span]) -> Result<()> {
+        for (key, past) in self.intern(keys, pasts.len())?.into_iter().zip(pasts) {
+            if past.end > self.past[key].end {
+                self.past[key] = *past;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is past, of the keys for which it matters when windows are closed until then.
+    pub fn remembered(&mut self, until: i64) -> Result<(Vec<ArrayRef>, Vec<Span>)> {
+        let matters = |key: &usize| {
+            let past = self.past[*key].end;
+            past > i64::MIN && (!self.sessions[*key].is_empty() || past.saturating_add(self.gap) > until)
+        };
+        let keys: Vec<usize> = (0..self.sessions.len()).filter(matters).collect();
+        let pasts = keys.iter().map(|key| self.past[*key]).collect();
+        let numbers = keys.iter().map(|key| *key as u32).collect::<Vec<_>>();
+        let keys = take_arrays(&self.keys.columns()?, &UInt32Array::from(numbers), None)?;
+        Ok((keys, pasts))
     }
 
     /// The open sessions of keys.
@@ -70,7 +132,11 @@ impl Open {
         let mut changed: Vec<u32> = Vec::new();
         for of_key in order.chunk_by(|a, b| local.sessions[*a as usize].0 == local.sessions[*b as usize].0) {
             let key = local.sessions[of_key[0] as usize].0;
-            let sessions = &mut self.sessions[keys[key as usize]];
+            let (past_before, sessions) = (
+                &mut self.past[keys[key as usize]],
+                &mut self.sessions[keys[key as usize]],
+            );
+            *past_before = past(*past_before, sessions, self.past_of_new);
             let new = of_key
                 .iter()
                 .map(|session| (*session, local.sessions[*session as usize].1));
@@ -108,6 +174,7 @@ impl Open {
         let keys = self.intern(&groups.columns()[..merger.layout().keys.fields().len()], spans.len())?;
         let mut numbers = Vec::with_capacity(spans.len());
         for (&key, &span) in keys.iter().zip(spans) {
+            self.past[key] = past(self.past[key], &self.sessions[key], self.past_of_new);
             let sessions = &mut self.sessions[key];
             sessions.retain(|session| {
                 let within = session.span.overlaps(span);
@@ -146,6 +213,10 @@ impl Open {
                 continue;
             }
             let count = self.sessions[key].partition_point(|session| session.span.end <= until);
+            let last = self.sessions[key][..count].last().map(|session| session.span);
+            if let Some(last) = last.filter(|last| last.end > self.past[key].end) {
+                self.past[key] = last;
+            }
             closed.extend(self.sessions[key].drain(..count));
             self.next[key] = NEVER;
             self.schedule(key);
@@ -167,23 +238,35 @@ impl Open {
         ))
     }
 
-    /// Forgets keys without sessions, when most are.
-    pub fn tidy(&mut self, merger: &Merger) -> Result<()> {
-        if self.keys.len() <= 2 * self.store.len() + 1024 {
+    /// Forgets keys for which nothing is left to know, when there are many. Windows are closed until then.
+    pub fn tidy(&mut self, until: i64, merger: &Merger) -> Result<()> {
+        if self.keys.len() <= self.limit {
             return Ok(());
         }
         let (spans, groups) = self.all()?;
-        *self = Open::new(merger)?;
-        if spans.is_empty() {
-            Ok(())
-        } else {
-            self.put(&spans, groups, merger)
+        let (keys, pasts) = self.remembered(until)?;
+        let past_of_new = self.past_of_new;
+        *self = Open::new(merger, self.gap)?;
+        if !spans.is_empty() {
+            self.put(&spans, groups, merger)?;
         }
+        self.remember(&keys, &pasts)?;
+        self.past_of_new = past_of_new;
+        self.limit = 2 * self.keys.len() + SLACK;
+        Ok(())
     }
 
     /// Bytes.
     pub fn size(&self) -> usize {
         let sessions = self.store.len() * size_of::<Session>() + self.sessions.capacity() * size_of::<Vec<Session>>();
-        self.keys.size() + self.store.size() + sessions + self.due.capacity() * 16 + self.next.capacity() * 8
+        self.keys.size() + self.store.size() + sessions + self.due.capacity() * 16 + self.next.capacity() * 24
+    }
+}
+
+/// What is past for a key with these open sessions.
+fn past(past: Span, sessions: &[Session], of_new: i64) -> Span {
+    match sessions.is_empty() && of_new >= past.end {
+        true => Span::at(of_new),
+        false => past,
     }
 }

@@ -6,7 +6,11 @@ use arrow::{
     compute::take_arrays,
 };
 
-use super::{columns, local::Local, source::Source};
+use super::{
+    columns,
+    local::{Behind, Local},
+    source::Source,
+};
 use crate::{
     Result,
     operators::{Delta, Operator, Output, Time, aggregate::merger::Merger},
@@ -32,7 +36,8 @@ impl PartialSessions {
 
 impl Operator for PartialSessions {
     fn push(&mut self, _: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()> {
-        self.source.push(rows, time, i64::MIN, &mut self.local, out)
+        let pieces = self.source.pieces(rows, time.now, self.merger.functions(), out)?;
+        self.local.add(pieces, Behind::Alone(time.watermark))
     }
 
     fn end_epoch(&mut self, _: Time, out: &mut Output) -> Result<()> {

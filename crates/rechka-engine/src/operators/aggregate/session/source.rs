@@ -6,12 +6,13 @@ use arrow::{
 };
 use rechka_sql::plan::{Aggregate, Expr, Phase};
 
-use super::local::{Content, Local, Pieces};
+use super::pieces::{Content, Pieces};
 use crate::{
     EngineError, Result,
     operators::{
-        Output, Time,
+        Output,
         aggregate::{
+            functions::Functions,
             late::LateRows,
             panes::{FAR, Span},
         },
@@ -50,18 +51,21 @@ impl Source {
         })
     }
 
-    /// Brings a batch into the sessions of the epoch. A row without time goes to the late ones.
-    pub(super) fn push(
+    /// How far apart rows of a session are at most.
+    pub fn gap(&self) -> i64 {
+        match self {
+            Source::Rows { gap, .. } | Source::Partials { gap, .. } => *gap,
+        }
+    }
+
+    /// The pieces that a batch makes. A row without time goes to the late ones.
+    pub(super) fn pieces(
         &self,
         rows: &RecordBatch,
-        time: Time,
-        watermark: i64,
-        local: &mut Local,
+        now: i64,
+        functions: &Functions,
         out: &mut Output,
-    ) -> Result<()> {
-        if rows.num_rows() == 0 {
-            return Ok(());
-        }
+    ) -> Result<Pieces> {
         match self {
             Source::Rows {
                 keys,
@@ -69,34 +73,35 @@ impl Source {
                 gap,
             } => {
                 let (rows, spans) = match column {
-                    None => (rows.clone(), vec![span(time.now, *gap); rows.num_rows()]),
+                    None => (rows.clone(), vec![span(now, *gap); rows.num_rows()]),
                     Some(column) => {
                         let (rows, times) = timed(rows, *column, out)?;
                         (rows, times.values().iter().map(|&time| span(time, *gap)).collect())
                     }
                 };
-                let time = column.map(|column| rows.column(column).data_type().clone());
-                let keys = evaluate(keys, &rows)?;
-                let arguments = local.arguments(&rows)?;
-                let content = Content::Rows { rows, time, arguments };
-                local.add(Pieces { keys, spans, content }, watermark)
+                Ok(Pieces {
+                    keys: evaluate(keys, &rows)?,
+                    spans,
+                    content: Content::Rows {
+                        time: column.map(|column| rows.column(column).data_type().clone()),
+                        arguments: functions.arguments(&rows)?,
+                        rows,
+                    },
+                })
             }
             Source::Partials { keys, gap, by_clock } => {
                 let bounds = |column: usize| -> &Int64Array { rows.column(column).as_primitive::<Int64Type>() };
                 let spans = bounds(0).values().iter().zip(bounds(1).values());
                 let spans = match by_clock {
-                    true => vec![span(time.now, *gap); rows.num_rows()],
+                    true => vec![span(now, *gap); rows.num_rows()],
                     false => spans.map(|(&start, &end)| Span { start, end }).collect(),
                 };
                 let (keys, states) = rows.columns()[2..].split_at(*keys);
-                local.add(
-                    Pieces {
-                        keys: keys.to_vec(),
-                        spans,
-                        content: Content::States(states.to_vec()),
-                    },
-                    watermark,
-                )
+                Ok(Pieces {
+                    keys: keys.to_vec(),
+                    spans,
+                    content: Content::States(states.to_vec()),
+                })
             }
         }
     }

@@ -16,34 +16,58 @@ struct Session {
     rows: Vec<Row>,
 }
 
-/// The rows and the late rows of each epoch, by the model.
-fn model(gap: i64, epochs: &[Epoch]) -> Vec<(Text, Text)> {
-    let mut open: BTreeMap<Option<&str>, Vec<Session>> = BTreeMap::new();
+/// A late row, with start and end of the session that it missed.
+type Late = (Row, [String; 2]);
+
+/// What is known of a key.
+#[derive(Default)]
+struct Known {
+    open: Vec<Session>,
+    /// The last session that was written.
+    written: Option<(i64, i64)>,
+    /// Rows before this are late.
+    past: Option<i64>,
+}
+
+/// The rows and the late rows, with the sessions that they missed, of each epoch, by the model.
+fn model(gap: i64, epochs: &[Epoch]) -> Vec<(Text, Vec<Late>)> {
+    let mut known: BTreeMap<Option<&str>, Known> = BTreeMap::new();
     let mut watermark = i64::MIN;
     let mut all = Vec::new();
     for epoch in epochs {
         let (mut rows, mut late) = (Vec::new(), Vec::new());
-        let mut write_late = |row: Row, window: [String; 2]| {
-            let mut out = text(&[super::rows(TimeUnit::Microsecond, &[row])]).remove(0);
-            out.extend(window);
-            late.push(out);
-        };
+        let mut write_late = |row: Row, (start, end): (i64, i64)| late.push((row, [stamp(start), stamp(end)]));
+        let mut coming: BTreeMap<Option<&str>, Vec<Row>> = BTreeMap::new();
         for row in epoch.batches.iter().flatten().cloned() {
-            match row.time {
-                Some(time) => {
-                    let session = Session {
-                        start: time,
-                        end: time + gap,
-                        rows: vec![row.clone()],
-                    };
-                    open.entry(row.key).or_default().push(session);
+            coming.entry(row.key).or_default().push(row);
+        }
+        for (key, rows) in coming {
+            let known = known.entry(key).or_default();
+            let forgotten = Some(watermark.saturating_sub(gap));
+            if known.open.is_empty() && forgotten >= known.past {
+                (known.written, known.past) = (None, forgotten);
+            }
+            for row in rows {
+                let Some(time) = row.time else {
+                    continue;
+                };
+                let own = (time, time + gap);
+                if known.past.is_some_and(|past| time < past) {
+                    let reaches = |written: &(i64, i64)| own.1 > written.0 && own.0 < written.1;
+                    write_late(row, known.written.filter(reaches).unwrap_or(own));
+                } else {
+                    let (start, end) = own;
+                    known.open.push(Session {
+                        start,
+                        end,
+                        rows: vec![row],
+                    });
                 }
-                None => write_late(row, ["".into(), "".into()]),
             }
         }
-        for (key, sessions) in &mut open {
-            sessions.sort_by_key(|session| session.start);
-            sessions.dedup_by(|next, session| {
+        for (key, known) in &mut known {
+            known.open.sort_by_key(|session| session.start);
+            known.open.dedup_by(|next, session| {
                 let is_one = next.start < session.end;
                 if is_one {
                     session.end = session.end.max(next.end);
@@ -51,25 +75,51 @@ fn model(gap: i64, epochs: &[Epoch]) -> Vec<(Text, Text)> {
                 }
                 is_one
             });
-            for session in std::mem::take(sessions) {
-                let window = [stamp(session.start), stamp(session.end)];
+            for session in std::mem::take(&mut known.open) {
+                let window = (session.start, session.end);
                 if session.end <= watermark {
-                    session.rows.into_iter().for_each(|row| write_late(row, window.clone()));
+                    session.rows.into_iter().for_each(|row| write_late(row, window));
                 } else if session.end <= epoch.watermark {
                     let numbers: Vec<_> = session.rows.iter().map(|row| row.number).collect();
-                    let mut row = vec![key.unwrap_or_default().to_owned()];
-                    row.extend(window);
+                    let mut row = vec![key.unwrap_or_default().to_owned(), stamp(window.0), stamp(window.1)];
                     row.extend(results(&numbers));
                     rows.push(row);
+                    (known.written, known.past) = (Some(window), Some(window.1));
                 } else {
-                    sessions.push(session);
+                    known.open.push(session);
                 }
             }
         }
         watermark = epoch.watermark;
-        all.push((sorted(rows), sorted(late)));
+        all.push((sorted(rows), late));
     }
     all
+}
+
+/// Late rows as they came, and those without time.
+fn as_rows(late: &[Late], epoch: &Epoch) -> Text {
+    let with = |row: &Row, window: [String; 2]| {
+        let mut out = text(&[super::rows(TimeUnit::Microsecond, std::slice::from_ref(row))]).remove(0);
+        out.extend(window);
+        out
+    };
+    let late = late.iter().map(|(row, window)| with(row, window.clone()));
+    let timeless = epoch.batches.iter().flatten().filter(|row| row.time.is_none());
+    sorted(
+        late.chain(timeless.map(|row| with(row, ["".into(), "".into()])))
+            .collect(),
+    )
+}
+
+/// Late rows as what the functions make of each.
+fn as_results(late: &[Late]) -> Text {
+    let result = |(row, window): &Late| {
+        let mut out = vec![row.key.unwrap_or_default().to_owned()];
+        out.extend(window.clone());
+        out.extend(results(&[row.number]));
+        out
+    };
+    sorted(late.iter().map(result).collect())
 }
 
 fn sessions(gap: i64) -> Query {
@@ -86,7 +136,7 @@ proptest! {
         for (epoch, (rows, late)) in epochs.iter().zip(model(gap, &epochs)) {
             let out = running.epoch(&batches(epoch), epoch.time());
             prop_assert_eq!(sorted(text(&out.rows)), rows);
-            prop_assert_eq!(sorted(text(&out.late)), late);
+            prop_assert_eq!(sorted(text(&out.late)), as_rows(&late, epoch));
             running.between(epoch.between, query.single());
         }
     }
@@ -104,11 +154,42 @@ proptest! {
             }
             let out = last.epoch(&exchanged, epoch.time());
             prop_assert_eq!(sorted(text(&out.rows)), rows);
-            // What is late can't be told as rows any more.
-            let timed = late.iter().filter(|row| !row[0].is_empty()).count() as u64;
-            prop_assert!(out.late_partials <= timed && (out.late_partials > 0) == (timed > 0));
+            // What is late is no row any more, but what the functions made of it.
+            prop_assert_eq!(sorted(text(&out.late)), as_results(&late));
             last.between(epoch.between, query.last());
         }
+    }
+}
+
+#[test]
+fn a_row_that_reaches_into_a_written_session_is_late_for_it_also_after_a_restart() {
+    let query = Query {
+        columns: vec![count()],
+        ..sessions(10)
+    };
+    for between in [Between::Nothing, Between::Restart, Between::Snapshot] {
+        let mut running = Running::new(query.single());
+        let mut epoch = |coming: &[Row], watermark: i64| {
+            let time = Time {
+                watermark: watermark * SECOND,
+                now: 0,
+            };
+            let out = running.epoch(&[rows(TimeUnit::Microsecond, coming)], time);
+            running.between(between, query.single());
+            (text(&out.rows), text(&out.late))
+        };
+        epoch(&[row(0, "a", 1), row(40, "b", 2)], 19);
+        // 15 opens a session behind the written one; 8 would join both.
+        epoch(&[row(15, "a", 3)], 21);
+        let (_, late) = epoch(&[row(8, "a", 4), row(10, "a", 5)], 22);
+        assert_eq!(late.len(), 1, "{late:?}");
+        assert_eq!(late[0][4..], [stamp(0), stamp(10)]);
+        let (written, late) = epoch(&[row(19, "a", 6)], i64::MAX / SECOND);
+        assert_eq!(late, Text::new());
+        let expected = [("a", 10, 29, "3"), ("b", 40, 50, "1")];
+        let expected =
+            expected.map(|(key, start, end, count)| vec![key.into(), stamp(start), stamp(end), count.to_owned()]);
+        assert_eq!(written, expected);
     }
 }
 
