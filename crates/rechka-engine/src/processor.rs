@@ -5,7 +5,8 @@ use rechka_log::{Append, Fetched, LogError, Offset, Partition, TopicPartition};
 
 use crate::Result;
 
-/// What a crash may do to the output of a query.
+/// What a crash may do to the output of a query: to its result, its late rows and its dead letters. What its own stages tell each other, and
+/// their state, is always committed with the offsets; so a row may come twice or not at all, but never with wrong values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// Nothing: offsets, state and output are committed together.
@@ -22,7 +23,7 @@ pub enum Delivery {
 pub struct Outcome {
     /// For others.
     pub output: Vec<Append>,
-    /// Changes of the processor's own state.
+    /// For the processor itself, and others of the same query: always committed with the offsets.
     pub state: Vec<Append>,
 }
 

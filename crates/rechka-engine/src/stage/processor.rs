@@ -110,14 +110,19 @@ impl StageProcessor {
             ..
         } = &ended;
         let mut too_large = Vec::new();
-        let written = match &mut self.writer {
+        match &mut self.writer {
+            // What the stages of a query tell each other is as much its own as their state: a row that came twice, or not at all, would
+            // make the rows behind it wrong, which no delivery level allows.
             Writer::Exchange(writer) => {
                 let watermark = advanced.then_some(*watermark);
-                writer.write(task, &output.rows, watermark, *now, &mut too_large)?
+                let written = writer.write(task, &output.rows, watermark, *now, &mut too_large)?;
+                outcome.state.extend(written);
             }
-            Writer::Result(writer) => writer.write(task, &output.rows, *watermark, *now, &mut too_large)?,
-        };
-        outcome.output.extend(written);
+            Writer::Result(writer) => {
+                let written = writer.write(task, &output.rows, *watermark, *now, &mut too_large)?;
+                outcome.output.extend(written);
+            }
+        }
         outcome
             .output
             .extend(self.late(task, &output.late, *now, &mut too_large)?);

@@ -12,7 +12,7 @@ use std::{
 use rechka_engine::{Delivery, EngineError, Failpoint, RunOptions};
 
 use crate::{
-    grammar::{Query, Shape},
+    grammar::Query,
     random::Random,
     world::{Input, Made, World, options},
 };

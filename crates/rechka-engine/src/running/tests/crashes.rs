@@ -12,7 +12,7 @@ use rechka_log::Partition;
 use rechka_sql::plan::Query;
 
 use super::support::*;
-use crate::{Delivery, EngineError, Failpoint, RunOptions, run};
+use crate::{Delivery, EngineError, Failpoint, RunOptions, Step, run};
 
 /// Runs a query to the end over small batches. The tasks die at these steps, counted over all; gives the results and the
 /// number of steps.
@@ -122,4 +122,33 @@ fn at_least_once_nothing_is_lost() {
 fn at_most_once_nothing_comes_twice() {
     die_everywhere(&filter(2), 2, Delivery::AtMostOnce, nothing_twice);
     die_everywhere(&totals_in_place(1), 1, Delivery::AtMostOnce, nothing_twice);
+}
+
+/// Runs totals behind an exchange to the end, over tasks that die each third time when one half of an epoch is written.
+fn half_committed(delivery: Delivery) -> Vec<String> {
+    let log = TestLog::new();
+    log.create("events", 2);
+    for partition in 0..2 {
+        let events = (0..60).map(|number| event(number % 5, number / 2, number + i64::from(partition)));
+        log.append("events", partition, &events.collect::<Vec<_>>(), 1);
+    }
+    let halves = AtomicUsize::new(0);
+    let failpoint = Failpoint::new(move |step| match step {
+        Step::HalfCommitted if halves.fetch_add(1, SeqCst) % 3 == 2 => Err(EngineError::Query("killed".into())),
+        _ => Ok(()),
+    });
+    let options = RunOptions {
+        failpoint,
+        ..small_epochs(delivery)
+    };
+    let query = totals_exchanged(2, 3);
+    run(log.log.clone(), query.clone(), options).unwrap().wait().unwrap();
+    log.values(&query.result.topic)
+}
+
+#[test]
+fn at_least_once_and_at_most_once_are_about_the_result_not_about_what_goes_from_stage_to_stage() {
+    let expected = half_committed(Delivery::ExactlyOnce);
+    nothing_lost(&half_committed(Delivery::AtLeastOnce), &expected);
+    nothing_twice(&half_committed(Delivery::AtMostOnce), &expected);
 }
