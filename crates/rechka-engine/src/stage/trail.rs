@@ -12,13 +12,13 @@ use crate::{
 /// Where a batch comes from.
 #[derive(Clone)]
 pub(super) struct Trail {
-    from: From,
+    from: Place,
     /// The number of its first row there.
     first: usize,
 }
 
 #[derive(Clone)]
-enum From {
+enum Place {
     /// From many rows, or from a place where nobody asks.
     Nowhere,
     /// It is the input's batch.
@@ -37,11 +37,11 @@ struct Step {
 
 impl Trail {
     pub const NOWHERE: Trail = Trail {
-        from: From::Nowhere,
+        from: Place::Nowhere,
         first: 0,
     };
     pub const INPUT: Trail = Trail {
-        from: From::Input,
+        from: Place::Input,
         first: 0,
     };
 
@@ -56,8 +56,8 @@ impl Trail {
     /// Of what an operator makes of rows with this trail.
     pub fn behind(&self, node: usize, rows: &RecordBatch, time: Time) -> Self {
         let from = match self.from {
-            From::Nowhere => From::Nowhere,
-            From::Input | From::Step(_) => From::Step(Arc::new(Step {
+            Place::Nowhere => Place::Nowhere,
+            Place::Input | Place::Step(_) => Place::Step(Arc::new(Step {
                 node,
                 rows: rows.clone(),
                 time,
@@ -75,9 +75,9 @@ impl Trail {
     ) -> Result<Vec<Option<usize>>> {
         let here = rows.iter().map(|row| self.first + row);
         match &self.from {
-            From::Nowhere => Ok(vec![None; rows.len()]),
-            From::Input => Ok(here.map(Some).collect()),
-            From::Step(step) => match operator(step.node).origins(&step.rows, step.time)? {
+            Place::Nowhere => Ok(vec![None; rows.len()]),
+            Place::Input => Ok(here.map(Some).collect()),
+            Place::Step(step) => match operator(step.node).origins(&step.rows, step.time)? {
                 None => Ok(vec![None; rows.len()]),
                 Some(origins) => {
                     let before: Vec<usize> = here.map(|row| origins[row] as usize).collect();

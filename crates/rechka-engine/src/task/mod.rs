@@ -7,6 +7,10 @@
 //!
 //! What a processor knows is always what it restored plus what it read since. So after an epoch that was not committed, and
 //! after a crash, the same steps follow: restore, read on.
+mod commit;
+mod place;
+mod settings;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -14,19 +18,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use rechka_log::{
-    CommitError, Epoch, Event, Fetched, Log, LogError, Member, Membership, Offset, Partition, TopicPartition,
-};
+use rechka_log::{Event, Fetched, Log, LogError, Member, Membership, Offset, Partition, TopicPartition};
 
-use crate::{
-    EngineError, Result,
-    failpoint::{Failpoint, Step},
-    processor::{Delivery, Outcome, Processor},
-};
+pub use settings::Settings;
+
+use place::may_pass;
+
+use crate::{EngineError, Processor, Result, Step};
 
 /// How long an idle task waits for records at most before it looks whether it should stop.
 const WAIT: Duration = Duration::from_millis(100);
@@ -38,37 +39,6 @@ const MOST_BATCHES: usize = 64;
 const DELETED: &str = "they were deleted before they were read, by the topic's retention or by hand";
 /// The pause after an epoch that the log could not commit.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What a task reads, and how it commits.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The consumer group.
-    pub group: Arc<str>,
-    /// What the group reads. The same partition number of all topics goes to the same task; all have as many partitions.
-    pub topics: Vec<Arc<str>>,
-    /// An epoch is committed after this time, or earlier when its output is urgent or large.
-    pub epoch: Duration,
-    /// What a crash may do to the output.
-    pub delivery: Delivery,
-    /// Where to stop reading, for the partitions that are named.
-    pub ends: Arc<BTreeMap<TopicPartition, Offset>>,
-    /// Where tests interrupt the task.
-    pub failpoint: Failpoint,
-}
-
-impl Settings {
-    /// Reads one topic for ever, exactly once.
-    pub fn new(group: Arc<str>, topic: Arc<str>, epoch: Duration) -> Self {
-        Settings {
-            group,
-            topics: vec![topic],
-            epoch,
-            delivery: Delivery::ExactlyOnce,
-            ends: Arc::default(),
-            failpoint: Failpoint::default(),
-        }
-    }
-}
 
 /// Runs a processor over the partitions that a consumer group gives it.
 pub struct Task<P> {
@@ -244,140 +214,6 @@ impl<P: Processor> Task<P> {
         Ok(())
     }
 
-    /// Commits the epoch with the place of every partition, so that it is refused whole when one of them is lost.
-    fn commit(&mut self) -> Result<()> {
-        if self.fenced {
-            return Ok(()); // Nothing since the refused epoch may be written.
-        }
-        let outcome = self.processor.output()?;
-        self.last_commit = Instant::now();
-        if outcome.output.is_empty() && outcome.state.is_empty() && !self.pushed {
-            return self.processor.committed();
-        }
-        match self.write(outcome) {
-            Ok(()) => {
-                self.settings.failpoint.reach(Step::Committed)?;
-                self.pushed = false;
-                self.processor.committed()
-            }
-            Err(NotWritten::Fenced(partition)) => {
-                tracing::warn!(partition, "another member has this partition now");
-                self.forget(partition);
-                self.fenced = true;
-                Ok(())
-            }
-            Err(NotWritten::Failed(error)) => Err(error),
-        }
-    }
-
-    /// Writes what an epoch made, in the order that the delivery level asks for.
-    fn write(&mut self, Outcome { output, state }: Outcome) -> std::result::Result<(), NotWritten> {
-        self.settings.failpoint.reach(Step::Commit)?;
-        let mut epoch = Epoch {
-            offsets: self.offsets(),
-            appends: state,
-        };
-        match self.settings.delivery {
-            Delivery::ExactlyOnce => {
-                epoch.appends.extend(output);
-                Ok(self.member.commit(epoch)?)
-            }
-            Delivery::AtLeastOnce => {
-                self.log.append(output)?.wait()?;
-                self.settings.failpoint.reach(Step::HalfCommitted)?;
-                Ok(self.member.commit(epoch)?)
-            }
-            Delivery::AtMostOnce => {
-                self.member.commit(epoch)?;
-                self.settings.failpoint.reach(Step::HalfCommitted)?;
-                self.log.append(output)?.wait()?;
-                Ok(())
-            }
-        }
-    }
-
-    fn offsets(&self) -> Vec<(TopicPartition, Offset)> {
-        let mut offsets = Vec::new();
-        for (partition, next) in &self.assigned {
-            for (topic, next) in self.settings.topics.iter().zip(next.iter().flatten()) {
-                offsets.push((TopicPartition::new(topic.clone(), *partition), *next));
-            }
-        }
-        offsets
-    }
-
-    /// After an error of the log: waits, and goes back to the last committed epoch, until that succeeds.
-    fn recover(&mut self, mut error: LogError, stop: &AtomicBool) -> Result<()> {
-        loop {
-            tracing::error!(%error, "the log failed; trying again from the last committed epoch");
-            self.processor.failed(&error);
-            // Nothing of what the processor made since then may be committed, should the task stop here.
-            self.fenced = true;
-            let since = Instant::now();
-            while since.elapsed() < RETRY {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-                thread::sleep(WAIT);
-            }
-            match self.rewind() {
-                Err(EngineError::Log(again)) if may_pass(&again) => error = again,
-                result => return result,
-            }
-        }
-    }
-
-    /// Forgets everything since the last committed epoch, and restores that.
-    fn rewind(&mut self) -> Result<()> {
-        for (partition, next) in &mut self.assigned {
-            *next = None;
-            self.processor.revoked(*partition);
-        }
-        self.restore()?;
-        self.pushed = false;
-        self.fenced = false;
-        Ok(())
-    }
-
-    /// Restores the partitions that are not.
-    fn restore(&mut self) -> Result<()> {
-        let missing: Vec<Partition> = self
-            .assigned
-            .iter()
-            .filter(|(_, next)| next.is_none())
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in missing {
-            let (mut next, mut deleted) = (Vec::with_capacity(self.settings.topics.len()), Vec::new());
-            for name in self.partitions(partition) {
-                let start = self.log.offsets(&name)?.start;
-                let committed = self.log.committed(&self.settings.group, &name)?.unwrap_or(start);
-                let offset = committed.max(start);
-                self.member.seek(&name, offset)?;
-                if !self.congested.contains(&partition) {
-                    self.member.resume(std::slice::from_ref(&name))?;
-                }
-                next.push(offset);
-                if committed < start {
-                    deleted.push((name, committed..start));
-                }
-            }
-            self.processor.assigned(partition, &next)?;
-            self.assigned.insert(partition, Some(next));
-            for (name, offsets) in deleted {
-                self.processor.lost(&name, offsets, DELETED)?;
-                self.pushed = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn forget(&mut self, partition: Partition) {
-        self.assigned.remove(&partition);
-        self.congested.remove(&partition);
-        self.processor.revoked(partition);
-    }
-
     /// Stops reading partitions that the processor has enough of, and goes on with the others.
     fn push_back(&mut self) -> Result<()> {
         for partition in self.assigned.keys().copied().collect::<Vec<_>>() {
@@ -397,37 +233,5 @@ impl<P: Processor> Task<P> {
         topics
             .map(|topic| TopicPartition::new(topic.clone(), partition))
             .collect()
-    }
-}
-
-/// Whether the log may do later what it can't do now. What it was asked wrongly it never will.
-fn may_pass(error: &LogError) -> bool {
-    !matches!(error, LogError::Closed | LogError::Invalid(_))
-}
-
-/// Why an epoch is not written.
-enum NotWritten {
-    Fenced(Partition),
-    Failed(EngineError),
-}
-
-impl From<CommitError> for NotWritten {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Fenced(partition) => NotWritten::Fenced(partition),
-            CommitError::Log(error) => NotWritten::Failed(error.into()),
-        }
-    }
-}
-
-impl From<LogError> for NotWritten {
-    fn from(error: LogError) -> Self {
-        NotWritten::Failed(error.into())
-    }
-}
-
-impl From<EngineError> for NotWritten {
-    fn from(error: EngineError) -> Self {
-        NotWritten::Failed(error)
     }
 }

@@ -1,0 +1,138 @@
+//! What the last committed epoch left, taken up again.
+use std::time::Instant;
+
+use rechka_log::{Offset, Partition, TopicPartition};
+use rechka_sql::plan::Source;
+
+use super::Instance;
+use crate::{
+    Result,
+    stage::{
+        changelog::{Changelog, Progress},
+        context::StageContext,
+        dag::Dag,
+        dead::DeadLetters,
+        file,
+        table::{self, TableReader},
+        watermark::Watermark,
+    },
+    statistics::Counts,
+};
+
+impl Instance {
+    /// Restores what the last committed epoch left; `next` are the offsets that it committed.
+    pub fn restore(context: &StageContext, partition: Partition, next: &[Offset]) -> Result<Self> {
+        let stage = context.stage();
+        let new_dag = || Dag::new(&context.query, stage, &context.new_operator);
+        let mut dag = new_dag()?;
+        let mut last: Option<Progress> = None;
+        let mut changelog = None;
+        if let Some(topic) = &context.state {
+            let name = TopicPartition::new(topic.clone(), partition);
+            let mut reading = Changelog::new(name, context.fingerprint, context.snapshot_bytes);
+            reading.read(&*context.log, |entry| {
+                if entry.fingerprint != context.fingerprint {
+                    return Err(context.unfit("its text has been changed since".to_owned()));
+                }
+                if entry.snapshot {
+                    dag = new_dag()?;
+                }
+                for (node, delta) in &entry.deltas {
+                    dag.restore(*node, delta)?;
+                }
+                last = Some(entry.progress);
+                Ok(())
+            })?;
+            Self::check_offsets(context, last.as_ref(), partition, next)?;
+            changelog = Some(reading);
+        }
+        let mut progress = last.unwrap_or_default();
+        progress.offsets = next.to_vec();
+        let unknown = |sources: &usize| vec![Watermark::UNKNOWN; *sources];
+        if progress.inputs.is_empty() {
+            progress.inputs = context.sources.iter().map(unknown).collect();
+        }
+        progress.told.resize(context.sources.len(), false);
+        for (topic, (name, inputs)) in context.topics.iter().enumerate() {
+            // What had ended in an earlier run may go on in this one.
+            if next[topic] <= context.begin(name, partition) {
+                for &input in inputs {
+                    let ended = progress.inputs[input]
+                        .iter_mut()
+                        .filter(|source| **source == Watermark::END);
+                    ended.for_each(|source| *source = Watermark::UNKNOWN);
+                }
+            }
+        }
+        dag.set_watermarks(&progress.nodes);
+        let mut instance = Instance {
+            partition,
+            dag,
+            progress,
+            tables: Vec::new(),
+            changelog,
+            dead: DeadLetters::new(&context.query),
+            heard: vec![Instant::now(); stage.inputs.len()],
+            now: (context.clock)(),
+            began: None,
+            caught_up: false,
+            said: None,
+            announced: None,
+            ended: false,
+            counts: Counts::default(),
+        };
+        instance.load_tables(context)?;
+        Ok(instance)
+    }
+
+    /// The state must be of the offsets from which the group goes on.
+    fn check_offsets(
+        context: &StageContext,
+        last: Option<&Progress>,
+        partition: Partition,
+        next: &[Offset],
+    ) -> Result<()> {
+        for (number, ((topic, _), &next)) in context.topics.iter().zip(next).enumerate() {
+            let name = TopicPartition::new(topic.clone(), partition);
+            let start = context.log.offsets(&name)?.start;
+            let reason = match last.and_then(|last| last.offsets.get(number)) {
+                None if next == start => continue,
+                None => format!("it has read {topic:?} up to offset {next}, and kept nothing of that"),
+                Some(&kept) if kept == next => continue,
+                // What was not read yet has been deleted meanwhile.
+                Some(&kept) if kept < next && next == start => continue,
+                Some(kept) => format!("its state is of offset {kept} of {topic:?}, and it has read up to {next}"),
+            };
+            return Err(context.unfit(reason));
+        }
+        Ok(())
+    }
+
+    /// Reads the tables, as far as the state does not have them.
+    fn load_tables(&mut self, context: &StageContext) -> Result<()> {
+        let known = std::mem::take(&mut self.progress.files);
+        for (number, input) in context.stage().inputs.iter().enumerate() {
+            if let Source::Table(relation) = &input.source {
+                if let Some(path) = &relation.file {
+                    let fingerprint = file::fingerprint(path)?;
+                    if known.get(self.progress.files.len()) != Some(&fingerprint) {
+                        for rows in file::read(path, &input.schema)? {
+                            self.dag.push(number, table::upserts(rows, input)?, self.now)?;
+                        }
+                    }
+                    self.progress.files.push(fingerprint);
+                    continue;
+                }
+                let next = self
+                    .progress
+                    .tables
+                    .get(self.tables.len())
+                    .map_or(&[][..], Vec::as_slice);
+                let mut table = TableReader::open(&*context.log, relation, input, next)?;
+                table.read_all(|news| self.take(number, news))?;
+                self.tables.push((number, table));
+            }
+        }
+        self.bury_all()
+    }
+}
