@@ -6,6 +6,7 @@
 mod clock;
 mod error;
 mod failpoint;
+mod live;
 pub mod operators;
 mod outside;
 pub mod pipelines;
@@ -19,6 +20,7 @@ mod task;
 
 pub use error::{EngineError, Result};
 pub use failpoint::{Failpoint, Step};
+pub use live::{LiveQuery, Since, watch};
 pub use outside::Outside;
 pub use processor::{Delivery, Outcome, Processor};
 pub use recogniser::{LoadedModel, Metrics, Model, Models, NewDetector, Speech};

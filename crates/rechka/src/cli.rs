@@ -210,6 +210,7 @@ pub enum DeliveryArg {
 #[command(after_help = "Examples:
   rechka sql -e \"SELECT * FROM revenue ORDER BY window_end DESC LIMIT 5\"
   rechka sql -e \"SHOW RELATIONS\"
+  rechka sql -e \"SELECT * FROM clicks\"          rows as they come, until Ctrl-C; or with a LIMIT, until so many have come
   rechka sql --batch -e \"SELECT count(*) FROM clicks\"
   rechka sql --batch pipelines/shop.sql          the whole pipeline over what is stored")]
 pub struct Sql {
@@ -224,6 +225,9 @@ pub struct Sql {
     /// Read streams too, as far as they are stored: what a running query would give, computed now
     #[arg(long)]
     pub batch: bool,
+    /// Watch a stream from what is stored of it on, not only what comes from now on
+    #[arg(long, conflicts_with = "batch")]
+    pub from_start: bool,
     /// How rows are printed
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
     pub format: RowFormat,

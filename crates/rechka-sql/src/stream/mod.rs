@@ -26,7 +26,7 @@ mod window;
 
 use std::{sync::Arc, time::Duration};
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{FetchType, LogicalPlan, SkipType};
 use rechka_formats::Format;
 
 pub use explain::explain;
@@ -121,4 +121,23 @@ pub fn plan_query(name: &str, plan: LogicalPlan, options: &Options) -> Result<Qu
         }
         planner.finish(flow, plan.schema())
     })
+}
+
+/// Plans a query whose rows are only looked at; with it, how many of them are asked for, by a `LIMIT`.
+///
+/// # Errors
+/// What can't be streamed is refused with the reason and what to write instead.
+pub fn plan_watched(plan: LogicalPlan) -> Result<(Query, Option<usize>), Error> {
+    let (plan, limit) = match plan {
+        LogicalPlan::Limit(limit) => match (limit.get_skip_type()?, limit.get_fetch_type()?) {
+            (SkipType::Literal(0), FetchType::Literal(fetch)) => (Arc::unwrap_or_clone(limit.input), fetch),
+            _ => {
+                return Err(Error::Plan(
+                    "of a stream, LIMIT takes the first rows: a number, without OFFSET".to_owned(),
+                ));
+            }
+        },
+        plan => (plan, None),
+    };
+    Ok((plan_query("select", plan, &Options::default())?, limit))
 }

@@ -1,13 +1,26 @@
 //! `rechka sql`: questions about what is stored.
-use std::{io::Write, path::Path, sync::Arc};
+use std::{
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
-use rechka_engine::{Outside, Speech, pipelines, stored};
-use rechka_log::Log;
-use rechka_sql::{Kind, Mode, Pipeline, Reply, Statement, logical};
+use rechka_engine::{LiveQuery, Outside, Since, Speech, pipelines, stored};
+use rechka_log::{Log, SqliteLog};
+use rechka_sql::{Kind, Mode, Pipeline, Reply, Statement, logical, plan, stream};
 
-use crate::{cli::Sql, models, rows::Printer, runtime};
+use crate::{
+    cli::{RowFormat, Sql},
+    models,
+    rows::Printer,
+    runtime,
+};
 
 /// Executes statements one after another, and prints what they answer.
 pub fn run(arguments: &Sql) -> Result<()> {
@@ -94,15 +107,9 @@ fn answer(arguments: &Sql, log: &Arc<dyn Log>, speech: &Speech, reply: Reply) ->
         Reply::Text(text) => Ok(writeln!(std::io::stdout(), "{text}")?),
         Reply::Query(plan) => {
             let relations = logical::relations(&plan)?;
-            let stream = relations.iter().find(|relation| relation.kind == Kind::Stream);
-            if !arguments.batch
-                && let Some(stream) = stream
-            {
-                bail!(
-                    "{} is a stream, which never ends: `rechka sql --batch` answers over what is stored of it now; to keep the \
-                     answer up to date, put CREATE MATERIALIZED VIEW … AS into a pipeline and `rechka run` it",
-                    stream.name
-                );
+            if !arguments.batch && relations.iter().any(|relation| relation.kind == Kind::Stream) {
+                let (query, limit) = stream::plan_watched(plan)?;
+                return watch(arguments, log, query, limit);
             }
             let frame = stored::query(log, plan, speech)?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
@@ -116,4 +123,51 @@ fn answer(arguments: &Sql, log: &Arc<dyn Log>, speech: &Speech, reply: Reply) ->
             })
         }
     }
+}
+
+/// How long to wait for rows before looking whether somebody asks to stop.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Prints the rows of a query over streams as they come: until so many have come as it asks for, or it is interrupted.
+fn watch(arguments: &Sql, log: &Arc<dyn Log>, query: plan::Query, limit: Option<usize>) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let own: Arc<dyn Log> = Arc::new(SqliteLog::open(folder.path())?);
+    let since = if arguments.from_start { Since::Start } else { Since::Now };
+    let live = rechka_engine::watch(log.clone(), own, query, since)?;
+    let (format, stop) = (arguments.format, Arc::new(AtomicBool::new(false)));
+    runtime::run(async {
+        let stopped = stop.clone();
+        let mut printing = tokio::task::spawn_blocking(move || print(live, limit, format, &stopped));
+        tokio::select! {
+            printed = &mut printing => return printed?,
+            () = runtime::interrupted() => stop.store(true, Ordering::Relaxed),
+        }
+        printing.await?
+    })
+}
+
+fn print(mut live: LiveQuery, limit: Option<usize>, format: RowFormat, stop: &AtomicBool) -> Result<()> {
+    let mut left = limit.unwrap_or(usize::MAX);
+    let mut printer: Option<Printer> = None;
+    while left > 0 && !stop.load(Ordering::Relaxed) {
+        let Some(rows) = live.next(WAIT)? else {
+            continue;
+        };
+        let rows = rows.slice(0, rows.num_rows().min(left));
+        left -= rows.num_rows();
+        if rows.num_rows() == 0 {
+            continue;
+        }
+        let schema = rows.schema();
+        printer
+            .get_or_insert_with(|| Printer::new(format, schema))
+            .print(rows)?;
+        // A table has an end: there is one for the rows that come together.
+        if format == RowFormat::Table
+            && let Some(printer) = printer.take()
+        {
+            printer.finish()?;
+        }
+    }
+    Ok(())
 }

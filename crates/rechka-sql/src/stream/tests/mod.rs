@@ -7,6 +7,7 @@ mod pipelines;
 mod planned;
 mod refused;
 mod speech;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 
