@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     count::Count,
     install,
-    kafka::{Cluster, Lifetime},
+    kafka::{Cluster, Lifetime, PASSWORD, USER},
 };
 
 /// Installs, checks, lints, tests; prints `N passed, N failed` as the last line.
@@ -59,11 +59,19 @@ fn kafka() -> Result<Count> {
     let stale = Cluster::load()?;
     stale.map_or(Ok(()), |cluster| cluster.down())?;
     let cluster = Cluster::up(Lifetime::UntilExit)?;
-    let count = suite(
-        "Kafka",
-        cargo(&["test", "-p", "rechka-log", "--features", "kafka", "--test", "kafka"])
-            .env("RECHKA_KAFKA", cluster.bootstrap()),
+    let mut tests = cargo(&["test", "-p", "rechka-log", "--features", "kafka", "--no-fail-fast"]);
+    tests.args(["--test", "kafka", "--test", "kafka_failures"]);
+    tests.env("RECHKA_KAFKA", cluster.bootstrap());
+    tests.env("RECHKA_KAFKA_SASL", cluster.sasl_bootstrap());
+    tests
+        .env("RECHKA_KAFKA_USER", USER)
+        .env("RECHKA_KAFKA_PASSWORD", PASSWORD);
+    // How tests kill brokers.
+    tests.env(
+        "RECHKA_XTASK",
+        std::env::current_exe().context("looking for this program")?,
     );
+    let count = suite("Kafka", &mut tests);
     cluster.down()?;
     count
 }

@@ -5,7 +5,7 @@
 //! Topics
 //! 1. Creating a topic again with the same declaration MUST change nothing; with another it MUST fail and change nothing.
 //! 2. Every operation on a topic or partition that does not exist MUST fail with an error that says so.
-//! 3. Deleting a topic MUST delete its records and the offsets committed for it: made again, it is new.
+//! 3. Deleting a topic MUST delete its records and, at once or soon, the offsets committed for it: made again, it is new.
 //!
 //! Appending and reading
 //! 4. A record MUST come back as it went in: key (absent, empty or not), value, timestamp, headers in order.

@@ -10,13 +10,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::cluster::{Lifetime, Ports};
+use super::cluster::{Lifetime, PASSWORD, Ports, USER};
 use crate::install::run;
 
 /// What a broker prints when it serves clients.
 const READY: &str = "Kafka Server started";
 /// How long a broker may take to start, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
+/// After this time a process that was started is to be seen under its name.
+const SETTLED: Duration = Duration::from_secs(2);
 /// The name of the cluster, as Kafka wants it: 16 bytes in base64.
 const CLUSTER_ID: &str = "cmVjaGthLXRlc3RzLTAwMQ";
 
@@ -85,7 +87,8 @@ impl Broker {
             if output.contains(READY) {
                 return Ok(());
             }
-            if self.process().is_none() || begun.elapsed() > PATIENCE {
+            let ended = self.process().is_none() && begun.elapsed() > SETTLED;
+            if ended || begun.elapsed() > PATIENCE {
                 let last: Vec<&str> = output.lines().rev().take(15).collect();
                 let last: Vec<&str> = last.into_iter().rev().collect();
                 bail!("broker {} does not start:\n{}", self.number, last.join("\n"));
@@ -146,7 +149,8 @@ impl Broker {
 /// A small JVM.
 fn java(class_path: &str, class: &str) -> Command {
     let mut command = Command::new("java");
-    command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-cp", class_path]);
+    command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command.args(["-cp", class_path]);
     command.args([
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -156,9 +160,13 @@ fn java(class_path: &str, class: &str) -> Command {
     command
 }
 
-/// As a production cluster is set, but quick to notice failures and to clean up.
+/// As a production cluster is set, but quick to clean up.
 fn settings(number: usize, all: &[Ports], data: &Path) -> String {
-    let own = &all[number - 1];
+    let Ports {
+        clients,
+        sasl,
+        controller,
+    } = all[number - 1];
     let voters = (1..)
         .zip(all)
         .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
@@ -167,11 +175,14 @@ fn settings(number: usize, all: &[Ports], data: &Path) -> String {
         "process.roles=broker,controller
 node.id={number}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}
-advertised.listeners=PLAINTEXT://127.0.0.1:{}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{clients},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{clients},SASL://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_{USER}=\"{PASSWORD}\";
 controller.listener.names=CONTROLLER
-log.dirs={}
+log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor=3
 min.insync.replicas=2
@@ -184,9 +195,15 @@ share.coordinator.state.topic.replication.factor=3
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608
+# Patient with each other: the machine may be busy with compiling.
+controller.quorum.fetch.timeout.ms=6000
+controller.quorum.election.timeout.ms=3000
+controller.quorum.request.timeout.ms=6000
+initial.broker.registration.timeout.ms=120000
 # Quick to notice that somebody is gone.
-broker.heartbeat.interval.ms=500
-broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=5000
+replica.lag.time.max.ms=10000
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=100
@@ -199,9 +216,6 @@ log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 log.cleaner.backoff.ms=1000
 ",
-        own.clients,
-        own.controller,
-        own.clients,
-        data.display()
+        data = data.display()
     )
 }

@@ -25,8 +25,15 @@ pub enum Lifetime {
 /// Where a broker listens, on loopback.
 pub struct Ports {
     pub clients: u16,
+    /// For clients that say who they are: [`USER`] with [`PASSWORD`], SASL PLAIN.
+    pub sasl: u16,
     pub controller: u16,
 }
+
+/// Who may use the port for clients that say who they are.
+pub const USER: &str = "rechka";
+/// The password of [`USER`]: one for tests.
+pub const PASSWORD: &str = "a-password-for-tests";
 
 /// A cluster whose ports are chosen, so that every checkout can have its own.
 pub struct Cluster {
@@ -42,10 +49,11 @@ impl Cluster {
             return Ok(None);
         };
         let ports = text.lines().filter_map(|line| {
-            let (clients, controller) = line.split_once(' ')?;
+            let mut ports = line.split(' ').map(str::parse);
             Some(Ports {
-                clients: clients.parse().ok()?,
-                controller: controller.parse().ok()?,
+                clients: ports.next()?.ok()?,
+                sasl: ports.next()?.ok()?,
+                controller: ports.next()?.ok()?,
             })
         });
         let ports: Vec<Ports> = ports.collect();
@@ -79,7 +87,9 @@ impl Cluster {
         let folder = std::path::absolute(install::target_directory().join("kafka"))?;
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let ports = free_ports()?;
-        let lines = ports.iter().map(|own| format!("{} {}\n", own.clients, own.controller));
+        let lines = ports
+            .iter()
+            .map(|own| format!("{} {} {}\n", own.clients, own.sasl, own.controller));
         fs::write(folder.join("ports"), lines.collect::<String>())?;
         Ok(Self { folder, ports })
     }
@@ -111,7 +121,16 @@ impl Cluster {
 
     /// Where clients begin: `host:port,host:port,host:port`.
     pub fn bootstrap(&self) -> String {
-        let addresses = self.ports.iter().map(|ports| format!("127.0.0.1:{}", ports.clients));
+        self.addresses(|ports| ports.clients)
+    }
+
+    /// Where clients begin that say who they are.
+    pub fn sasl_bootstrap(&self) -> String {
+        self.addresses(|ports| ports.sasl)
+    }
+
+    fn addresses(&self, port: impl Fn(&Ports) -> u16) -> String {
+        let addresses = self.ports.iter().map(|ports| format!("127.0.0.1:{}", port(ports)));
         addresses.collect::<Vec<_>>().join(",")
     }
 
@@ -131,14 +150,15 @@ fn remove(folder: &Path) -> Result<()> {
 
 /// Ports that nobody listens on now. All are held until all are chosen, so that they differ.
 fn free_ports() -> Result<Vec<Ports>> {
-    let listeners: Vec<TcpListener> = (0..2 * BROKERS)
+    let listeners: Vec<TcpListener> = (0..3 * BROKERS)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<_>>()?;
     let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
     let ports: Vec<u16> = ports.collect::<Result<_>>()?;
-    let pairs = ports.chunks_exact(2).map(|pair| Ports {
-        clients: pair[0],
-        controller: pair[1],
+    let brokers = ports.chunks_exact(3).map(|ports| Ports {
+        clients: ports[0],
+        sasl: ports[1],
+        controller: ports[2],
     });
-    Ok(pairs.collect())
+    Ok(brokers.collect())
 }

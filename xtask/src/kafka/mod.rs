@@ -5,7 +5,7 @@ mod jars;
 
 use anyhow::{Result, bail};
 
-pub use cluster::{Cluster, Lifetime};
+pub use cluster::{Cluster, Lifetime, PASSWORD, USER};
 
 /// The subcommands, for the help.
 pub const USAGE: &str = "cargo xtask kafka up|down|status|kill N|pause N|resume N|start N";

@@ -152,7 +152,9 @@ pub fn compaction_keeps_the_last_record_of_every_key(subject: &mut dyn Subject) 
         let mut reader = subject.log().read(vec![(partition.clone(), 0)]).unwrap();
         let mut position = 0;
         let mut latest = BTreeMap::new();
-        while let Some(fetched) = reader.poll(Duration::from_millis(300)).unwrap() {
+        while position < end {
+            let fetched = reader.poll(Duration::from_secs(30)).unwrap();
+            let fetched = fetched.expect("a record before the end");
             assert!(fetched.base_offset >= position, "out of order");
             position = fetched.next_offset();
             for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {

@@ -180,13 +180,15 @@ pub fn a_reader_of_several_partitions_gets_all_of_them(subject: &mut dyn Subject
     let from = partitions.iter().map(|partition| (partition.clone(), 0));
     let mut reader = log.read(from.collect()).unwrap();
     let mut got: HashMap<_, Vec<String>> = HashMap::new();
-    while let Some(fetched) = reader.poll(Duration::from_millis(500)).unwrap() {
+    while got.values().map(Vec::len).sum::<usize>() < 30 {
+        let fetched = reader.poll(Duration::from_secs(30)).unwrap().expect("all records");
         let values = fetched
             .batch
             .iter()
             .map(|record| String::from_utf8_lossy(record.value).into_owned());
         got.entry(fetched.from.clone()).or_default().extend(values);
     }
+    assert!(reader.poll(Duration::from_millis(100)).unwrap().is_none());
     let expected: Vec<_> = (0..10).map(|round| round.to_string()).collect();
     assert_eq!(got.len(), 3);
     for partition in &partitions {

@@ -89,7 +89,9 @@ pub fn a_deleted_topic_is_new_when_made_again(subject: &mut dyn Subject) {
         log.topics().unwrap().iter().all(|topic| *topic.name != *name)
     });
     log.create_topic(&TopicSpec::new(name.as_str(), 1)).unwrap();
-    assert_eq!(log.committed(&group, &at(&name, 0)).unwrap(), None);
+    super::eventually(subject, "the deletion of what groups committed", || {
+        log.committed(&group, &at(&name, 0)).unwrap().is_none()
+    });
     append(log, at(&name, 0), batch(["new"]));
     assert_eq!(texts(log, &at(&name, 0)), ["new"]);
 }

@@ -49,6 +49,12 @@ impl Listener {
         rebalances.pop_front()
     }
 
+    /// What could not be done now is the next again.
+    pub(super) fn put_back(&self, rebalance: Rebalance) {
+        let mut rebalances = self.rebalances.lock().unwrap_or_else(PoisonError::into_inner);
+        rebalances.push_front(rebalance);
+    }
+
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -73,9 +79,10 @@ impl ConsumerContext for Listener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            if !assigned {
-                let _ = release(consumer, partitions);
-            }
+            let _ = match assigned {
+                true => accept(consumer, &TopicPartitionList::new()),
+                false => release(consumer, partitions),
+            };
             return;
         }
         let rebalance = match assigned {

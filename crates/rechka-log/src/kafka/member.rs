@@ -22,6 +22,8 @@ use crate::{CommitError, Epoch, Event, LogError, Member, Membership, Offset, Par
 
 /// How long a commit of an old generation is tried again: the new one may be on its way to this member.
 const STALE: Duration = Duration::from_secs(3);
+/// How long to ask at once where to begin with what was assigned.
+const WHERE_TO_BEGIN: Duration = Duration::from_secs(5);
 /// The pause before a commit is tried again.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How long to try a seek of a partition that the client is still opening.
@@ -55,6 +57,8 @@ pub(super) struct KafkaMember {
     committed: HashMap<TopicPartition, Offset>,
     /// Whether the group has assigned anything yet, be it nothing.
     settled: bool,
+    /// The group has refused a commit, or the client has failed: the member joins anew at the next poll.
+    dismissed: bool,
     last_poll: Instant,
 }
 
@@ -76,20 +80,7 @@ impl KafkaMember {
                 membership.group
             )));
         }
-        let session = shared.options.max_poll_interval().min(SESSION).as_millis().to_string();
-        // Both assignors called range give the same numbers of all topics to one member.
-        let mut settings = match shared.protocol() {
-            "consumer" => vec![("group.protocol", "consumer"), ("group.remote.assignor", "range")],
-            _ => vec![
-                ("partition.assignment.strategy", "range"),
-                ("session.timeout.ms", &session),
-            ],
-        };
-        settings.extend(shared.options.membership());
-        let consumer = Arc::new(client::consumer(&shared.options, &membership.group, &settings)?);
-        let topics: Vec<&str> = membership.topics.iter().map(|topic| &**topic).collect();
-        let subscribed = consumer.subscribe(&topics);
-        subscribed.map_err(|error| failed(&format!("joining the group {:?}", membership.group), error))?;
+        let consumer = subscribe(&shared, &membership)?;
         Ok(Self {
             streams: Vec::new(),
             turn: 0,
@@ -104,6 +95,7 @@ impl KafkaMember {
             paused: HashSet::new(),
             committed: HashMap::new(),
             settled: false,
+            dismissed: false,
             last_poll: Instant::now(),
         })
     }
@@ -114,7 +106,15 @@ impl KafkaMember {
             match rebalance {
                 Rebalance::Assign(partitions) => {
                     self.settled = true;
-                    let assigned = self.assigned(partitions)?;
+                    let assigned = match self.assigned(&partitions) {
+                        Ok(assigned) => assigned,
+                        Err(error) => {
+                            tracing::warn!(%error, "the group waits");
+                            let listener = self.consumer.context();
+                            listener.put_back(Rebalance::Assign(partitions));
+                            return Ok(None);
+                        }
+                    };
                     if !assigned.is_empty() {
                         return Ok(Some(Event::Assigned(assigned)));
                     }
@@ -135,21 +135,21 @@ impl KafkaMember {
     }
 
     /// Notes what the group assigned; returns the numbers of which it now holds all topics.
-    fn assigned(&mut self, partitions: TopicPartitionList) -> Result<Vec<Partition>> {
-        let opening = self.opening.get_or_insert_default();
+    fn assigned(&mut self, partitions: &TopicPartitionList) -> Result<Vec<Partition>> {
+        let mut begin = partitions.clone();
         if partitions.count() > 0 {
-            let patience = self.shared.options.patience();
-            let committed = self.consumer.committed_offsets(partitions.clone(), patience);
-            let committed = committed.map_err(|error| failed("asking where to begin", error))?;
-            for partition in committed.elements() {
-                let name = TopicPartition::new(partition.topic(), partition.partition().unsigned_abs());
-                let offset = next_offset(partition.offset());
-                self.committed.extend(offset.map(|offset| (name.clone(), offset)));
-                opening.insert(name.clone(), offset);
-                self.held.insert(name);
-            }
+            let committed = self.consumer.committed_offsets(begin, WHERE_TO_BEGIN);
+            begin = committed.map_err(|error| failed("asking where to begin", error))?;
         }
-        let numbers: BTreeSet<Partition> = names(&partitions).map(|name| name.partition).collect();
+        let opening = self.opening.get_or_insert_default();
+        for partition in begin.elements() {
+            let name = TopicPartition::new(partition.topic(), partition.partition().unsigned_abs());
+            let offset = next_offset(partition.offset());
+            self.committed.extend(offset.map(|offset| (name.clone(), offset)));
+            opening.insert(name.clone(), offset);
+            self.held.insert(name);
+        }
+        let numbers: BTreeSet<Partition> = names(partitions).map(|name| name.partition).collect();
         let whole = |number: &Partition| {
             let mut topics = self.membership.topics.iter();
             topics.all(|topic| self.held.contains(&TopicPartition::new(Arc::clone(topic), *number)))
@@ -201,12 +201,50 @@ impl KafkaMember {
             opening.retain(|name, _| !gone.contains(name));
         }
         self.turn = 0;
-        release(&self.consumer, &partitions)
+        release(&self.consumer, &partitions).inspect_err(|_| self.dismissed = true)
+    }
+
+    /// Leaves the group, and joins it anew. Returns what the member has to be told to be gone.
+    fn rejoin(&mut self) -> Result<Option<Event>> {
+        if !self.dismissed {
+            return Ok(None);
+        }
+        let consumer = subscribe(&self.shared, &self.membership)?;
+        self.close();
+        self.consumer = consumer;
+        self.dismissed = false;
+        self.settled = false;
+        self.paused.clear();
+        self.committed.clear();
+        self.held.clear();
+        let told: Vec<Partition> = std::mem::take(&mut self.owned).into_iter().collect();
+        Ok(Some(told).filter(|told| !told.is_empty()).map(Event::Revoked))
+    }
+
+    /// Lets go of everything, so that the consumer can be dropped. The client waits for answers to what it asked.
+    fn close(&mut self) {
+        self.streams.clear();
+        let listener = self.consumer.context();
+        listener.close();
+        if let Some(partitions) = self.leaving.take() {
+            let _ = release(&self.consumer, &partitions);
+        }
+        if self.opening.take().is_some() {
+            let _ = accept(&self.consumer, &TopicPartitionList::new());
+        }
+        while let Some(rebalance) = listener.next_rebalance() {
+            let _ = match rebalance {
+                Rebalance::Assign(_) => accept(&self.consumer, &TopicPartitionList::new()),
+                Rebalance::Revoke(partitions) => release(&self.consumer, &partitions),
+            };
+        }
     }
 
     /// Whether the group may have given up on this member since its last poll.
     fn is_lost(&self) -> bool {
-        self.consumer.assignment_lost() || self.last_poll.elapsed() >= self.shared.options.max_poll_interval()
+        self.dismissed
+            || self.consumer.assignment_lost()
+            || self.last_poll.elapsed() >= self.shared.options.max_poll_interval()
     }
 
     /// Refuses an epoch that is about partitions of others.
@@ -296,12 +334,15 @@ impl KafkaMember {
 impl Member for KafkaMember {
     fn poll(&mut self, wait: Duration) -> Result<Event> {
         let deadline = Instant::now().checked_add(wait);
+        if let Some(event) = self.rejoin()? {
+            return Ok(event);
+        }
         self.leave()?;
         self.open()?;
         let signal = Arc::clone(&self.consumer.context().signal);
         loop {
             signal.clear();
-            serve(&self.consumer)?;
+            serve(&self.consumer).inspect_err(|_| self.dismissed = true)?;
             self.last_poll = Instant::now();
             if let Some(event) = self.rebalance()? {
                 return Ok(event);
@@ -338,7 +379,7 @@ impl Member for KafkaMember {
         let offsets = self.offsets(&epoch)?;
         let begun = Instant::now();
         let failure = loop {
-            let patience = match self.try_commit(&epoch, offsets.as_ref()) {
+            let (patience, failure) = match self.try_commit(&epoch, offsets.as_ref()) {
                 Ok(()) => {
                     self.committed.extend(epoch.offsets);
                     return Ok(());
@@ -354,7 +395,6 @@ impl Member for KafkaMember {
                     (self.shared.options.patience(), error.into())
                 }
             };
-            let (patience, failure) = patience;
             if begun.elapsed() >= patience {
                 break failure;
             }
@@ -364,6 +404,7 @@ impl Member for KafkaMember {
             }
         };
         self.transactor.give_up();
+        self.dismissed |= matches!(failure, CommitError::Fenced(_));
         Err(failure)
     }
 
@@ -423,23 +464,27 @@ impl fmt::Debug for KafkaMember {
 
 impl Drop for KafkaMember {
     fn drop(&mut self) {
-        self.streams.clear();
-        // The client waits for what it asked to be answered before it leaves the group.
-        let listener = self.consumer.context();
-        listener.close();
-        if let Some(partitions) = self.leaving.take() {
-            let _ = release(&self.consumer, &partitions);
-        }
-        if self.opening.take().is_some() {
-            let _ = accept(&self.consumer, &TopicPartitionList::new());
-        }
-        while let Some(rebalance) = listener.next_rebalance() {
-            let _ = match rebalance {
-                Rebalance::Assign(_) => accept(&self.consumer, &TopicPartitionList::new()),
-                Rebalance::Revoke(partitions) => release(&self.consumer, &partitions),
-            };
-        }
+        self.close();
     }
+}
+
+/// A consumer that joins the group.
+fn subscribe(shared: &Shared, membership: &Membership) -> Result<Arc<KafkaConsumer>> {
+    let session = shared.options.max_poll_interval().min(SESSION).as_millis().to_string();
+    // Both assignors called range give the same numbers of all topics to one member.
+    let mut settings = match shared.protocol() {
+        "consumer" => vec![("group.protocol", "consumer"), ("group.remote.assignor", "range")],
+        _ => vec![
+            ("partition.assignment.strategy", "range"),
+            ("session.timeout.ms", &session),
+        ],
+    };
+    settings.extend(shared.options.membership());
+    let consumer = Arc::new(client::consumer(&shared.options, &membership.group, &settings)?);
+    let topics: Vec<&str> = membership.topics.iter().map(|topic| &**topic).collect();
+    let subscribed = consumer.subscribe(&topics);
+    subscribed.map_err(|error| failed(&format!("joining the group {:?}", membership.group), error))?;
+    Ok(consumer)
 }
 
 fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = TopicPartition> {

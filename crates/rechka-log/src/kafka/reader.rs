@@ -22,17 +22,36 @@ const MOST_IDLE: usize = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Consumers that nobody uses.
-#[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Arc<KafkaConsumer>>>);
+pub(super) struct Idle {
+    consumers: Mutex<Vec<Arc<KafkaConsumer>>>,
+    settings: &'static [(&'static str, &'static str)],
+}
 
 impl Idle {
+    /// For readers that live long.
+    pub(super) fn for_readers() -> Arc<Self> {
+        Self::new(&[])
+    }
+
+    /// For a look at what is there: the broker is not to wait for more to come.
+    pub(super) fn for_looks() -> Arc<Self> {
+        Self::new(&[("fetch.wait.max.ms", "5")])
+    }
+
+    fn new(settings: &'static [(&'static str, &'static str)]) -> Arc<Self> {
+        Arc::new(Self {
+            consumers: Mutex::default(),
+            settings,
+        })
+    }
+
     fn take(&self, options: &KafkaOptions) -> Result<Arc<KafkaConsumer>> {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Ok(Arc::new(client::consumer(options, GROUP, &[])?)), Ok)
+        let idle = self.consumers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| Ok(Arc::new(client::consumer(options, GROUP, self.settings)?)), Ok)
     }
 
     fn give(&self, consumer: Arc<KafkaConsumer>) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_IDLE {
             idle.push(consumer);
         }

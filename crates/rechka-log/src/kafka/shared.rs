@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer, error::KafkaResult};
 
 use super::{
     client::{self, KafkaConsumer},
@@ -27,6 +27,10 @@ const MOST_GROUPS: usize = 16;
 /// The first step back in search of the last record; each further one is larger.
 const FIRST_STEP: Offset = 16;
 const STEP_FACTOR: Offset = 8;
+/// How long to wait for the reason why no broker answers.
+const REASON: Duration = Duration::from_secs(1);
+/// The pause before a question is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Which group protocols a broker offers.
 const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
 
@@ -36,7 +40,8 @@ pub(super) struct Shared {
     pub topics: Topics,
     pub ends: Ends,
     lookup: KafkaConsumer,
-    idle: Arc<Idle>,
+    readers: Arc<Idle>,
+    looks: Arc<Idle>,
     groups: Mutex<HashMap<Arc<str>, Arc<KafkaConsumer>>>,
     /// Tells this process from others.
     instance: u64,
@@ -48,7 +53,11 @@ impl Shared {
     pub(super) fn open(options: KafkaOptions) -> Result<Self> {
         let lookup = client::consumer(&options, LOOKUP, &[])?;
         if let Err(error) = lookup.fetch_metadata(None, options.patience()) {
-            while lookup.poll(Duration::ZERO).is_some() {}
+            // Lets it tell why.
+            let deadline = Instant::now() + REASON;
+            while lookup.context().trouble().is_none() && Instant::now() < deadline {
+                lookup.poll(Duration::from_millis(10));
+            }
             let why = lookup.context().trouble().unwrap_or_else(|| error.to_string());
             return Err(LogError::Storage(format!(
                 "no broker of Kafka answers at {} within {} s: {why}",
@@ -61,7 +70,8 @@ impl Shared {
             options,
             ends: Ends::default(),
             lookup,
-            idle: Arc::default(),
+            readers: Idle::for_readers(),
+            looks: Idle::for_looks(),
             groups: Mutex::default(),
             instance: RandomState::new().hash_one(std::process::id()),
             protocol: OnceLock::new(),
@@ -127,7 +137,12 @@ impl Shared {
     }
 
     pub(super) fn read(&self, from: Vec<(TopicPartition, Offset)>) -> Result<KafkaReader> {
-        KafkaReader::open(&self.options, &self.idle, from)
+        KafkaReader::open(&self.options, &self.readers, from)
+    }
+
+    /// A reader of what is there.
+    fn look(&self, partition: &TopicPartition, from: Offset) -> Result<KafkaReader> {
+        KafkaReader::open(&self.options, &self.looks, vec![(partition.clone(), from)])
     }
 
     /// The offsets a partition holds, to after its last committed record.
@@ -158,11 +173,11 @@ impl Shared {
 
     /// The start of a partition, and its last stable offset: no open transaction begins before it.
     fn watermarks(&self, partition: &TopicPartition) -> Result<(Offset, Offset)> {
-        let watermarks =
-            self.lookup()
-                .fetch_watermarks(&partition.topic, partition.partition as i32, self.options.patience());
-        let (start, stable) =
-            watermarks.map_err(|error| self.failed_at(partition, "asking for the offsets of", error))?;
+        let (start, stable) = self.ask(partition, "asking for the offsets of", || {
+            let number = partition.partition as i32;
+            let patience = self.options.patience();
+            self.lookup().fetch_watermarks(&partition.topic, number, patience)
+        })?;
         Ok((start.unsigned_abs(), stable.unsigned_abs()))
     }
 
@@ -173,7 +188,7 @@ impl Shared {
         let mut step = FIRST_STEP;
         let records = loop {
             let from = stable.saturating_sub(step).max(floor);
-            let mut reader = self.read(vec![(partition.clone(), from)])?;
+            let mut reader = self.look(partition, from)?;
             let mut last = None;
             loop {
                 match reader.next(self.options.patience(), true)? {
@@ -220,14 +235,15 @@ impl Shared {
                 KafkaOffset::Offset(timestamp),
             );
             added.map_err(|error| failed("searching by time", error))?;
-            let found = self.lookup().offsets_for_times(times, self.options.patience());
-            let found = found.map_err(|error| self.failed_at(partition, "searching by time in", error))?;
+            let found = self.ask(partition, "searching by time in", || {
+                self.lookup().offsets_for_times(times.clone(), self.options.patience())
+            })?;
             match found.elements().first().map(|found| found.offset()) {
                 Some(KafkaOffset::Offset(offset)) => offset.unsigned_abs().max(offsets.start),
                 _ => return Ok(offsets.end),
             }
         };
-        let mut reader = self.read(vec![(partition.clone(), from)])?;
+        let mut reader = self.look(partition, from)?;
         loop {
             let Next::Fetched(fetched) = reader.next(self.options.patience(), true)? else {
                 return Ok(offsets.end);
@@ -244,7 +260,7 @@ impl Shared {
 
     /// Whether a committed record lies at this offset.
     pub(super) fn holds(&self, partition: &TopicPartition, offset: Offset) -> Result<bool> {
-        let mut reader = self.read(vec![(partition.clone(), offset)])?;
+        let mut reader = self.look(partition, offset)?;
         match reader.next(self.options.patience(), true)? {
             Next::Fetched(fetched) => Ok(fetched.base_offset == offset),
             Next::End => Ok(false),
@@ -262,9 +278,9 @@ impl Shared {
         let _ = consumer.poll(Duration::ZERO);
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition(&partition.topic, partition.partition as i32);
-        let committed = consumer.committed_offsets(offsets, self.options.patience());
-        let committed =
-            committed.map_err(|error| self.failed_at(partition, "asking for the committed offset of", error))?;
+        let committed = self.ask(partition, "asking for the committed offset of", || {
+            consumer.committed_offsets(offsets.clone(), self.options.patience())
+        })?;
         Ok(committed
             .elements()
             .first()
@@ -304,14 +320,32 @@ impl Shared {
         Ok(())
     }
 
-    /// The error; what was known of the topic is forgotten if it is gone.
-    fn failed_at(&self, partition: &TopicPartition, what: &str, error: rdkafka::error::KafkaError) -> LogError {
-        let error = failed_at(partition, what, error);
-        if matches!(error, LogError::UnknownTopic(_) | LogError::UnknownPartition { .. }) {
+    /// Asks about a partition, and again while the answer may be that of a client or a broker that is behind.
+    fn ask<T>(&self, partition: &TopicPartition, what: &str, request: impl Fn() -> KafkaResult<T>) -> Result<T> {
+        let deadline = Instant::now() + self.options.patience();
+        loop {
+            let error = match request() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => failed_at(partition, what, error),
+            };
+            // Fails if the partition is gone indeed.
             self.topics.forget(&partition.topic);
-            self.ends.forget(&partition.topic);
+            let there = self.topics.check(self.lookup(), partition);
+            there.inspect_err(|error| self.learn(error))?;
+            if Instant::now() > deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "asking Kafka again");
+            thread::sleep(ASK_AGAIN);
         }
-        error
+    }
+
+    /// Forgets what was known of a topic that is gone.
+    pub(super) fn learn(&self, error: &LogError) {
+        if let LogError::UnknownTopic(topic) | LogError::UnknownPartition { topic, .. } = error {
+            self.topics.forget(topic);
+            self.ends.forget(topic);
+        }
     }
 }
 

@@ -43,6 +43,8 @@ struct Found {
     spec: TopicSpec,
     /// Of the partition that has the fewest.
     replicas: usize,
+    /// Every partition has a leader.
+    ready: bool,
 }
 
 /// The topics of the cluster.
@@ -100,7 +102,7 @@ impl Topics {
             None | Some(Ok(_)) => {}
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
                 // Somebody was faster.
-                return match self.wait_for(lookup, &spec.name, |found| found.is_some())? {
+                return match self.wait_for(lookup, &spec.name, is_ready)? {
                     Some(existing) => same(&existing, spec, wanted),
                     None => Ok(()),
                 };
@@ -118,7 +120,7 @@ impl Topics {
             }
             Some(Err((_, code))) => return Err(LogError::Storage(format!("Kafka: {what}: {code}"))),
         }
-        self.wait_for(lookup, &spec.name, |found| found.is_some())?;
+        self.wait_for(lookup, &spec.name, is_ready)?;
         Ok(())
     }
 
@@ -173,17 +175,16 @@ impl Topics {
         self.describe(&partitions)
     }
 
-    /// One topic, if it exists and all its partitions are ready.
+    /// One topic, if it exists.
     fn find(&self, lookup: &KafkaConsumer, name: &str) -> Result<Option<Found>> {
         let metadata = lookup.fetch_metadata(Some(name), self.patience);
         let metadata = metadata.map_err(|error| failed(&format!("asking for the topic {name:?}"), error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-        let Some(topic) = topic.filter(|topic| topic.error().is_none() && !topic.partitions().is_empty()) else {
+        let Some(topic) = topic.filter(|topic| !topic.partitions().is_empty()) else {
             return Ok(None);
         };
-        if topic.partitions().iter().any(|partition| partition.leader() < 0) {
-            return Ok(None);
-        }
+        // While a broker fails, a partition may have no leader for a moment.
+        let ready = topic.error().is_none() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
         let replicas = topic
             .partitions()
             .iter()
@@ -193,6 +194,7 @@ impl Topics {
         Ok(spec.map(|spec| Found {
             spec,
             replicas: replicas.unwrap_or_default(),
+            ready,
         }))
     }
 
@@ -343,6 +345,10 @@ fn spec(name: &str, partitions: Partition, settings: &ConfigResource) -> TopicSp
     }
 }
 
+fn is_ready(found: &Option<Found>) -> bool {
+    found.as_ref().is_some_and(|found| found.ready)
+}
+
 /// The same declaration, or the difference. The number of replicas is one if it is said which is wanted.
 fn same(found: &Found, want: &TopicSpec, replicas: Option<u16>) -> Result<()> {
     let have = &found.spec;
@@ -402,6 +408,7 @@ mod tests {
         let have = Found {
             spec: TopicSpec::new("t", 2),
             replicas: 1,
+            ready: true,
         };
         let want = TopicSpec {
             cleanup: Cleanup::Compact,

@@ -58,8 +58,10 @@ impl Transactor {
             }
         }
         let result = producer.transact(&self.shared.parts(appends), offsets, may_commit);
-        if matches!(result, Err(Failure::Unknown(_))) {
-            self.unsettled = Some(producer.last_delivered());
+        match &result {
+            Err(Failure::Unknown(_)) => self.unsettled = Some(producer.last_delivered()),
+            Err(Failure::Refused(error)) => self.shared.learn(error),
+            _ => {}
         }
         if !producer.is_spent() {
             self.producer = Some(producer);

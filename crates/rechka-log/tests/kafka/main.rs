@@ -3,6 +3,9 @@
 #![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod connecting;
+mod foreign;
+
 use std::time::Duration;
 
 use rechka_log::{KafkaLog, Log, conformance::Subject};
