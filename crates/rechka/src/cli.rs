@@ -275,7 +275,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Where the log is.
 #[derive(Args)]
 pub struct LogArgs {
-    /// The log: embedded:DIR
+    /// The log: embedded:DIR, or kafka://HOST:PORT,HOST:PORT
     #[arg(long, default_value = "embedded:rechka-data", value_name = "LOG")]
     pub log: LogLocation,
 }

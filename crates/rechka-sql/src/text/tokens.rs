@@ -74,9 +74,7 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<(), Error> {
             }
             // What looked like a type was a comparison.
             Token::Number(..) => {
-                if open.pop_if(|(opened, _)| *opened == Opened::Type).is_some() {
-                    types -= 1;
-                }
+                types -= usize::from(open.pop_if(|(opened, _)| *opened == Opened::Type).is_some());
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
                 while open.pop_if(|(opened, _)| *opened == Opened::Type).is_some() {

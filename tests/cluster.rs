@@ -1,0 +1,156 @@
+//! The binary on a real Kafka cluster: the address stands in `RECHKA_KAFKA` (`cargo xtask test` starts one; by hand: `cargo xtask kafka up`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long queries may take to come to the end of what there is.
+const PATIENCE: Duration = Duration::from_secs(120);
+const RECORDS: u64 = 20_000;
+
+/// The address of the cluster, or why nothing is tested.
+fn cluster() -> Option<String> {
+    match std::env::var("RECHKA_KAFKA") {
+        Ok(bootstrap) => Some(format!("kafka://{bootstrap}")),
+        Err(_) if std::env::var("RECHKA_TEST_REQUIRE_ALL").as_deref() == Ok("1") => panic!("RECHKA_KAFKA is not set"),
+        Err(_) => {
+            println!("skipped: RECHKA_KAFKA is not set (cargo xtask kafka up says it)");
+            None
+        }
+    }
+}
+
+fn rechka(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rechka"));
+    command.args(arguments);
+    command
+}
+
+/// What a command prints.
+fn printed(arguments: &[&str]) -> Vec<String> {
+    let output = rechka(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Writes records of `RECORDS` clicks into a topic of four partitions, from a number on.
+fn produce(log: &str, topic: &str, from: u64) {
+    let mut child = rechka(&["produce", topic, "--partitions", "4", "--log", log])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = std::io::BufWriter::new(child.stdin.take().unwrap());
+    for number in from..from + RECORDS {
+        let (user, page) = (number % 101, number % 7);
+        writeln!(input, r#"{{"user":{user},"page":"p{page}","ts":{}}}"#, number * 10).unwrap();
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+/// Windows behind an exchange, and totals by key in a view. Every window is closed by the click that follows it.
+fn pipeline(folder: &Path, tag: &str) -> String {
+    let text = format!(
+        "CREATE STREAM clicks (user BIGINT, page TEXT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
+           WITH (topic = '{tag}.clicks', partitions = 4);
+         CREATE STREAM counts WITH (topic = '{tag}.counts') AS
+           SELECT page, window_start, window_end, count(*) AS n, sum(user) AS total
+           FROM TUMBLE(clicks, ts, INTERVAL '10 seconds') GROUP BY page, window_start, window_end;"
+    );
+    let file = folder.join(format!("{tag}.sql"));
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+fn sorted(mut rows: Vec<String>) -> Vec<String> {
+    rows.sort_unstable();
+    rows
+}
+
+/// The rows that the pipeline makes of the same clicks on the embedded log.
+fn expected(folder: &Path, tag: &str, pieces: u64) -> Vec<String> {
+    let log = format!("embedded:{}", folder.join("embedded").display());
+    for piece in 0..pieces {
+        produce(&log, &format!("{tag}.clicks"), piece * RECORDS);
+    }
+    printed(&["run", "--once", &pipeline(folder, tag), "--log", &log]);
+    sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log]))
+}
+
+fn tag(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+#[test]
+fn a_pipeline_makes_the_same_rows_on_a_cluster_as_on_the_embedded_log() {
+    let Some(log) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tag = tag("same");
+    let wanted = expected(folder.path(), &tag, 1);
+    assert!(wanted.len() > 100);
+    produce(&log, &format!("{tag}.clicks"), 0);
+    printed(&["run", "--once", &pipeline(folder.path(), &tag), "--log", &log]);
+    assert_eq!(sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log])), wanted);
+}
+
+/// A process that runs the pipeline, killed when it is dropped.
+struct Worker(Child);
+
+impl Worker {
+    fn start(file: &str, log: &str) -> Self {
+        let mut command = rechka(&["run", file, "--log", log, "--listen", "127.0.0.1:0"]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two workers share the partitions; one is killed by force while clicks come, and another comes in its place.
+#[test]
+fn two_workers_of_which_one_is_killed_count_every_click_once() {
+    let Some(log) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tag = tag("workers");
+    let wanted = expected(folder.path(), &tag, 3);
+    let file = pipeline(folder.path(), &tag);
+    let topic = format!("{tag}.clicks");
+    produce(&log, &topic, 0);
+    let first = Worker::start(&file, &log);
+    let _second = Worker::start(&file, &log);
+    produce(&log, &topic, RECORDS);
+    drop(first);
+    let _third = Worker::start(&file, &log);
+    produce(&log, &topic, 2 * RECORDS);
+    // The last windows stay open: there is nothing behind them.
+    let open = |row: &&String| {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let last = RECORDS * 3 * 10 / 1000;
+        let end = row["window_end"].as_str().unwrap().to_owned();
+        end >= format!("1970-01-01 00:{:02}:{:02}", (last - 20) / 60, (last - 20) % 60)
+    };
+    let closed: Vec<_> = wanted.iter().filter(|row| !open(row)).cloned().collect();
+    assert!(closed.len() > 300, "{}", closed.len());
+    let since = Instant::now();
+    loop {
+        let found = sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log]));
+        if found.len() >= closed.len() {
+            let found: Vec<_> = found.iter().filter(|row| !open(row)).cloned().collect();
+            assert_eq!(found, closed);
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{} of {} rows", found.len(), closed.len());
+        thread::sleep(Duration::from_millis(500));
+    }
+}
