@@ -36,7 +36,11 @@ fn printed(arguments: &[&str]) -> Vec<String> {
     let output = rechka(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Writes records of `RECORDS` clicks into a topic of four partitions, from a number on.
@@ -97,7 +101,10 @@ fn a_pipeline_makes_the_same_rows_on_a_cluster_as_on_the_embedded_log() {
     assert!(wanted.len() > 100);
     produce(&log, &format!("{tag}.clicks"), 0);
     printed(&["run", "--once", &pipeline(folder.path(), &tag), "--log", &log]);
-    assert_eq!(sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log])), wanted);
+    assert_eq!(
+        sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log])),
+        wanted
+    );
 }
 
 /// A process that runs the pipeline, killed when it is dropped.

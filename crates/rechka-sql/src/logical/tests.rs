@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use rechka_formats::Format;
 
 use super::*;
-use crate::{EventTime, Kind, Relation, catalog::Named};
+use crate::{EventTime, Kind, Relation, Statement, catalog::Named};
 
 pub(crate) fn catalog() -> Catalog {
     let mut catalog = Catalog::default();
@@ -217,4 +217,25 @@ fn a_table_as_of_a_time_is_a_join_with_a_mark() {
         refused("SELECT 1 FROM bid AS b JOIN AS_OF(person) AS p ON true")
             .contains("write JOIN AS_OF(table, stream.time)")
     );
+}
+
+#[test]
+fn a_column_may_be_called_table() {
+    let statements = Statement::parse("CREATE STREAM bookings (id BIGINT, table INT, ts TIMESTAMP)").unwrap();
+    let mut catalog = Catalog::default();
+    for statement in statements {
+        let Statement::Declare(declare) = statement else {
+            panic!("declares")
+        };
+        catalog.declare_relation(declare.relation).unwrap();
+    }
+    for text in [
+        "SELECT id, table FROM bookings",
+        "SELECT table, id FROM TUMBLE(TABLE bookings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+        "SELECT id, coalesce(table, 0) AS table FROM SESSION(DATA => TABLE bookings, TIMECOL => DESCRIPTOR(ts), GAP => INTERVAL '1' MINUTE)",
+    ] {
+        let plan =
+            logical_plan(&catalog, &Query::parse(text).unwrap()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(plan.schema().has_column_with_unqualified_name("table"), "{text}");
+    }
 }

@@ -78,6 +78,19 @@ fn enclosing(tokens: &[TokenWithSpan], inside: usize) -> Option<usize> {
     None
 }
 
+/// Whether this is the first argument of a window function, or a named one: elsewhere `table` may be a column.
+fn is_argument(tokens: &[TokenWithSpan], index: usize) -> bool {
+    let before = |distance: usize| index.checked_sub(distance).map(|index| &tokens[index].token);
+    match before(1) {
+        Some(Token::RArrow) => true,
+        Some(Token::LParen) => {
+            let windows = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+            before(2).is_some_and(|function| windows.iter().any(|window| is_word(function, window)))
+        }
+        _ => false,
+    }
+}
+
 fn without_table(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let token = |index: usize| tokens.get(index).map(|token| &token.token);
     let mut dropped = vec![false; tokens.len()];
@@ -99,7 +112,7 @@ fn without_table(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             dropped[index] = true;
             dropped[index + 1] = true;
             dropped[close] = true;
-        } else if matches!(tokens[index - 1].token, Token::LParen | Token::Comma | Token::RArrow) {
+        } else if is_argument(tokens, index) {
             dropped[index] = true;
         }
     }
