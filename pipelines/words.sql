@@ -12,8 +12,9 @@ CREATE STREAM transcripts AS
 CREATE STREAM words AS
   SELECT * FROM WORDS(transcripts);
 
--- Words a minute. A minute is counted when it is half a minute old: by then every segment that has words in it is over.
-CREATE MATERIALIZED VIEW pace AS
+-- Words a minute, as they come. (As a stream, or without 'update', a minute would be counted once: when it is half a minute old, and
+-- somebody speaks on.)
+CREATE MATERIALIZED VIEW pace WITH (output_mode = 'update') AS
   SELECT session, window_start, window_end, count(*) AS words, round(avg(probability), 3) AS probability
   FROM TUMBLE(words, ts, INTERVAL '1 minute')
   GROUP BY session, window_start, window_end;

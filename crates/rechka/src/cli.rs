@@ -170,6 +170,7 @@ pub struct Serve {
 #[derive(Args)]
 #[command(after_help = "Examples:
   rechka run pipelines/shop.sql
+  rechka run pipelines/words.sql                 what people say: captions, words a minute, mentions
   rechka run shop.sql --epoch 1s --delivery at-least-once
   rechka run shop.sql --once                     work off what is stored, and end")]
 pub struct Run {

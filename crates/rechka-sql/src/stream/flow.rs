@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::{
@@ -24,6 +24,8 @@ pub(super) struct Flow {
     pub columns: Vec<Column>,
     /// The event time: the column by which the watermark moves on, hidden or not.
     pub time: Option<usize>,
+    /// After so long without records a partition of the source holds nobody up. What is derived from it row by row inherits that.
+    pub idle: Option<Duration>,
     /// A window function whose windows are not assigned yet: an aggregate may do both at once.
     pub window: Option<Windowing>,
     /// Whether rows replace earlier ones, and by which key.

@@ -130,6 +130,7 @@ impl Planner<'_> {
             origin,
             time: Some(time).filter(|&time| columns[time].time != Time::None),
             columns,
+            idle: None,
             window: None,
             rows,
             partitions,

@@ -93,6 +93,7 @@ impl Table {
             origin,
             columns,
             time: None,
+            idle: None,
             window: None,
             rows: Rows::Append(None),
             partitions: 1,

@@ -137,10 +137,12 @@ impl Planner<'_> {
         let main = columns.iter().position(|&column| flow.time == Some(column));
         let column = main.or_else(|| columns.iter().position(|&column| disorder(column).is_some()))?;
         let delay = Duration::from_micros(u64::try_from(disorder(columns[column])?).unwrap_or_default());
+        // A window that has closed in one partition may close a moment later in another, which is not idle for that.
+        let row_by_row = matches!(flow.columns[columns[column]].time, Time::Event { end: false, .. });
         Some(EventTime {
             column,
             delay,
-            idle: self.options.idle,
+            idle: self.options.idle.or(flow.idle.filter(|_| row_by_row)),
             ahead: self.options.ahead,
         })
     }

@@ -73,6 +73,7 @@ impl Planner<'_> {
             origin,
             columns,
             time: time.and_then(|time| place(&time.column)),
+            idle: time.and_then(|time| time.idle),
             window: None,
             rows: Rows::Append(None),
             partitions: relation.partitions,

@@ -49,6 +49,7 @@ impl Planner<'_> {
             origin,
             columns,
             time,
+            idle: None,
             window: None,
             rows,
             partitions,

@@ -140,6 +140,9 @@ fn words_have_an_event_time_of_their_own() {
     );
     let time = words.event_time.clone().unwrap();
     assert_eq!((time.column, time.delay), (7, Duration::from_secs(30)));
+    // Who is silent in one partition holds up no window of those who speak in another.
+    assert_eq!(time.idle, Some(Duration::from_secs(10)));
+    assert_eq!(running[2].query.result.event_time.clone().unwrap().idle, None);
     for pace in &running[2..] {
         assert!(
             explain(&pace.query).contains("in windows: tumble 60s"),
