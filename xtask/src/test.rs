@@ -24,18 +24,14 @@ pub fn run() -> Result<()> {
             "--workspace",
             "--all-targets",
             "--features",
-            "rechka-bench/engine,rechka-log/kafka",
+            "rechka-bench/engine,rechka/kafka",
             "--quiet",
             "--",
             "-D",
             "warnings",
         ]),
     )?;
-    total += suite(
-        "Rust",
-        cargo(&["test", "--workspace", "--no-fail-fast"]).env("RECHKA_TEST_REQUIRE_ALL", "1"),
-    )?;
-    total += kafka()?;
+    total += rust()?;
     // The tests have built it; built alone it would have other features, and DataFusion would be compiled once more.
     let binary = std::path::absolute(install::target_directory().join("debug/rechka"))?;
     let mut pytest = Command::new(python);
@@ -53,25 +49,25 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// The log on a real cluster, which lives as long as the tests that need it.
-fn kafka() -> Result<Count> {
+/// All Rust tests in one build, with a real cluster that lives as long as they do.
+fn rust() -> Result<Count> {
     println!("\n== starting Kafka");
     let stale = Cluster::load()?;
     stale.map_or(Ok(()), |cluster| cluster.down())?;
     let cluster = Cluster::up(Lifetime::UntilExit)?;
-    let mut tests = cargo(&["test", "-p", "rechka-log", "--features", "kafka", "--no-fail-fast"]);
-    tests.args(["--test", "kafka", "--test", "kafka_failures"]);
-    tests.env("RECHKA_KAFKA", cluster.bootstrap());
-    tests.env("RECHKA_KAFKA_SASL", cluster.sasl_bootstrap());
+    let mut tests = cargo(&["test", "--workspace", "--features", "rechka/kafka", "--no-fail-fast"]);
     tests
+        .env("RECHKA_TEST_REQUIRE_ALL", "1")
+        .env("RECHKA_KAFKA", cluster.bootstrap())
+        .env("RECHKA_KAFKA_SASL", cluster.sasl_bootstrap())
         .env("RECHKA_KAFKA_USER", USER)
-        .env("RECHKA_KAFKA_PASSWORD", PASSWORD);
-    // How tests kill brokers.
-    tests.env(
-        "RECHKA_XTASK",
-        std::env::current_exe().context("looking for this program")?,
-    );
-    let count = suite("Kafka", &mut tests);
+        .env("RECHKA_KAFKA_PASSWORD", PASSWORD)
+        // How tests kill brokers.
+        .env(
+            "RECHKA_XTASK",
+            std::env::current_exe().context("looking for this program")?,
+        );
+    let count = suite("Rust", &mut tests);
     cluster.down()?;
     count
 }
