@@ -90,7 +90,10 @@ fn stored(log: &dyn Log) -> Result<BTreeMap<String, Stored>> {
     let (mut next, mut reader) = (offsets.start, log.read(vec![(partition, offsets.start)])?);
     while next < offsets.end {
         let Some(fetched) = reader.poll(WAIT)? else {
-            break;
+            if reader.is_at_end() {
+                break;
+            }
+            continue;
         };
         next = fetched.next_offset();
         for record in fetched.batch.iter() {

@@ -107,6 +107,9 @@ pub trait Reader: Send {
     ///
     /// Damaged records are told once, as [`LogError::Damaged`](crate::LogError::Damaged); the next poll goes on behind them.
     fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>>;
+    /// After a poll that gave nothing: whether all is read that there was, as far as the log has heard. If not, the log has not
+    /// answered yet, and polling again is the way to what is there.
+    fn is_at_end(&self) -> bool;
 }
 
 /// How to join a consumer group.

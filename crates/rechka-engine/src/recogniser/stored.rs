@@ -81,7 +81,10 @@ pub(super) fn load(log: &dyn Log, state: &Arc<str>, partition: Partition) -> Res
     while next < offsets.end {
         // What lies before the end is there; None: only holes follow.
         let Some(fetched) = reader.poll(Duration::from_millis(100))? else {
-            break;
+            if reader.is_at_end() {
+                break;
+            }
+            continue;
         };
         next = fetched.next_offset();
         for record in fetched.batch.iter() {

@@ -161,7 +161,10 @@ impl Changelog {
         while next < offsets.end {
             // What lies before the end is there; None: only holes follow.
             let Some(fetched) = reader.poll(WAIT)? else {
-                break;
+                if reader.is_at_end() {
+                    break;
+                }
+                continue;
             };
             next = fetched.next_offset();
             for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {

@@ -97,7 +97,10 @@ impl TableReader {
         while self.next.iter().zip(&self.ends).any(|(next, end)| next < end) {
             // What lies before the end is there; None: only holes follow.
             let Some(news) = self.read(WAIT)? else {
-                break;
+                if self.reader.is_at_end() {
+                    break;
+                }
+                continue;
             };
             news.into_iter().try_for_each(&mut take)?;
         }

@@ -78,7 +78,10 @@ impl StoredPartition {
         let mut reader = self.log.read(vec![(self.partition.clone(), next)])?;
         while next < self.offsets.end {
             let Some(mut fetched) = reader.poll(WAIT)? else {
-                break; // What is left was deleted by retention, or are only holes.
+                if reader.is_at_end() {
+                    break; // What is left was deleted by retention, or are only holes.
+                }
+                continue;
             };
             next = fetched.next_offset();
             if next > self.offsets.end {

@@ -182,6 +182,7 @@ impl Part {
                 fetched.batch = fetched.batch.slice(0..keep.min(fetched.batch.len()));
                 recognition.push(&fetched)
             }
+            Ok(None) if !self.reader.is_at_end() => Ok(()),
             // What is left was deleted by retention, or are only holes.
             Ok(None) => {
                 self.offsets.start = self.offsets.end;

@@ -75,6 +75,8 @@ pub(super) struct KafkaReader {
     turn: usize,
     consumer: Option<Arc<KafkaConsumer>>,
     idle: Arc<Idle>,
+    /// Whether the last poll found everything read.
+    at_end: bool,
 }
 
 impl KafkaReader {
@@ -95,6 +97,7 @@ impl KafkaReader {
             turn: 0,
             consumer: Some(consumer),
             idle: Arc::clone(idle),
+            at_end: false,
         })
     }
 
@@ -155,10 +158,16 @@ pub(super) fn sleep(signal: &Signal, deadline: Option<Instant>) -> bool {
 
 impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>> {
-        match self.next(wait, false)? {
+        let next = self.next(wait, false)?;
+        self.at_end = matches!(next, Next::End);
+        match next {
             Next::Fetched(fetched) => Ok(Some(fetched)),
             Next::End | Next::Nothing => Ok(None),
         }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.at_end
     }
 }
 

@@ -49,4 +49,7 @@ impl Reader for SqliteReader {
             }
         }
     }
+    fn is_at_end(&self) -> bool {
+        true
+    }
 }

@@ -163,6 +163,10 @@ mod tests {
         fn poll(&mut self, _wait: Duration) -> Result<Option<Fetched>> {
             self.0.pop().unwrap_or(Err(LogError::Closed))
         }
+
+        fn is_at_end(&self) -> bool {
+            self.0.is_empty()
+        }
     }
 
     #[test]

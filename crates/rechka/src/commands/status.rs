@@ -23,7 +23,10 @@ pub fn run(arguments: &Status) -> Result<()> {
         let end = log.offsets(&partition)?.end;
         while next < end {
             let Some(fetched) = reader.poll(Duration::from_secs(1))? else {
-                break;
+                if reader.is_at_end() {
+                    break;
+                }
+                continue;
             };
             next = fetched.next_offset();
             for record in fetched.batch.iter() {
