@@ -13,6 +13,7 @@ const DEBIAN_KAFKA: &[(&str, &str)] = &[
     ("java", "openjdk-17-jre-headless"),
     ("curl", "curl"),
     ("make", "make"),
+    ("perl", "perl"),
     ("setpriv", "util-linux"),
 ];
 

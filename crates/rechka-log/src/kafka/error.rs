@@ -5,15 +5,7 @@ use crate::{LogError, TopicPartition};
 
 /// What was tried, and what came of it.
 pub(super) fn failed(what: &str, error: KafkaError) -> LogError {
-    let hint = match &error {
-        KafkaError::ClientConfig(_, why, ..) | KafkaError::ClientCreation(why)
-            if why.contains("OpenSSL not available") =>
-        {
-            ": this program was built without TLS; build it with the feature kafka-tls"
-        }
-        _ => "",
-    };
-    LogError::Storage(format!("Kafka: {what}: {error}{hint}"))
+    LogError::Storage(format!("Kafka: {what}: {error}"))
 }
 
 /// The same for one partition, where it may not exist.
