@@ -12,6 +12,7 @@ const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("chromedriver", "ch
 const DEBIAN_KAFKA: &[(&str, &str)] = &[
     ("java", "openjdk-17-jre-headless"),
     ("curl", "curl"),
+    ("openssl", "openssl"),
     ("make", "make"),
     ("perl", "perl"),
     ("setpriv", "util-linux"),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     count::Count,
     install,
-    kafka::{Cluster, Lifetime, PASSWORD, USER},
+    kafka::{Cluster, Lifetime},
 };
 
 /// Installs, checks, lints, tests; prints `N passed, N failed` as the last line.
@@ -56,17 +56,7 @@ fn rust() -> Result<Count> {
     stale.map_or(Ok(()), |cluster| cluster.down())?;
     let cluster = Cluster::up(Lifetime::UntilExit)?;
     let mut tests = cargo(&["test", "--workspace", "--features", "rechka/kafka", "--no-fail-fast"]);
-    tests
-        .env("RECHKA_TEST_REQUIRE_ALL", "1")
-        .env("RECHKA_KAFKA", cluster.bootstrap())
-        .env("RECHKA_KAFKA_SASL", cluster.sasl_bootstrap())
-        .env("RECHKA_KAFKA_USER", USER)
-        .env("RECHKA_KAFKA_PASSWORD", PASSWORD)
-        // How tests kill brokers.
-        .env(
-            "RECHKA_XTASK",
-            std::env::current_exe().context("looking for this program")?,
-        );
+    tests.env("RECHKA_TEST_REQUIRE_ALL", "1").envs(cluster.environment()?);
     let count = suite("Rust", &mut tests);
     cluster.down()?;
     count

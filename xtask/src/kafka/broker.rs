@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::cluster::{Lifetime, PASSWORD, Ports, USER};
+use super::{
+    cluster::{Lifetime, Ports},
+    security::{Certificates, add_users},
+};
 use crate::install::run;
 
 /// What a broker prints when it serves clients.
@@ -37,17 +40,19 @@ impl Broker {
     }
 
     /// Writes the settings, and makes the broker's storage if there is none.
-    pub fn prepare(&self, class_path: &str, all: &[Ports]) -> Result<()> {
+    pub fn prepare(&self, class_path: &str, all: &[Ports], certificates: &Certificates) -> Result<()> {
         let data = self.folder.join("data");
         fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
-        fs::write(self.settings(), settings(self.number, all, &data))?;
+        let settings = settings(self.number, all, &data) + &certificates.settings();
+        fs::write(self.settings(), settings)?;
         if data.join("meta.properties").exists() {
             return Ok(());
         }
         let mut format = java(class_path, "kafka.tools.StorageTool");
         format
             .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
-            .arg(self.settings());
+            .arg(self.settings())
+            .args(add_users());
         run(format.stdout(Stdio::null()))
     }
 
@@ -113,6 +118,15 @@ impl Broker {
         Ok(())
     }
 
+    /// Lets no file of the process grow beyond this many bytes, as a full disk does not.
+    pub fn limit_files(&self, bytes: &str) -> Result<()> {
+        let Some(process) = self.process() else {
+            bail!("broker {} does not run", self.number);
+        };
+        // Only the soft limit, so that it can be raised again.
+        run(Command::new("prlimit").args(["--pid", &process, &format!("--fsize={bytes}:")]))
+    }
+
     /// One line: whether it runs, and where.
     pub fn status(&self, address: &str) -> String {
         let state = match self.process() {
@@ -164,23 +178,22 @@ fn java(class_path: &str, class: &str) -> Command {
 fn settings(number: usize, all: &[Ports], data: &Path) -> String {
     let Ports {
         clients,
-        sasl,
+        secure,
+        tls,
         controller,
     } = all[number - 1];
     let voters = (1..)
         .zip(all)
         .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
     let voters = voters.collect::<Vec<_>>().join(",");
+    let listeners = format!("PLAINTEXT://127.0.0.1:{clients},SECURE://127.0.0.1:{secure},TLS://127.0.0.1:{tls}");
     format!(
         "process.roles=broker,controller
 node.id={number}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{clients},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{clients},SASL://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-listener.name.sasl.sasl.enabled.mechanisms=PLAIN
-listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-  user_{USER}=\"{PASSWORD}\";
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,TLS:SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false

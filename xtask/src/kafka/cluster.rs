@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{broker::Broker, jars};
+use super::{
+    broker::Broker,
+    jars,
+    security::{Certificates, GUEST, PASSWORD, USER},
+};
 use crate::install;
 
 /// How many there are.
@@ -25,15 +29,12 @@ pub enum Lifetime {
 /// Where a broker listens, on loopback.
 pub struct Ports {
     pub clients: u16,
-    /// For clients that say who they are: [`USER`] with [`PASSWORD`], SASL PLAIN.
-    pub sasl: u16,
+    /// For clients that say who they are by a password or a token.
+    pub secure: u16,
+    /// For clients that say who they are by a certificate.
+    pub tls: u16,
     pub controller: u16,
 }
-
-/// Who may use the port for clients that say who they are.
-pub const USER: &str = "rechka";
-/// The password of [`USER`]: one for tests.
-pub const PASSWORD: &str = "a-password-for-tests";
 
 /// A cluster whose ports are chosen, so that every checkout can have its own.
 pub struct Cluster {
@@ -52,7 +53,8 @@ impl Cluster {
             let mut ports = line.split(' ').map(str::parse);
             Some(Ports {
                 clients: ports.next()?.ok()?,
-                sasl: ports.next()?.ok()?,
+                secure: ports.next()?.ok()?,
+                tls: ports.next()?.ok()?,
                 controller: ports.next()?.ok()?,
             })
         });
@@ -71,8 +73,9 @@ impl Cluster {
             Some(cluster) => cluster,
             None => Self::create()?,
         };
+        let certificates = Certificates::of(&cluster.folder)?;
         for broker in cluster.brokers() {
-            broker.prepare(&class_path, &cluster.ports)?;
+            broker.prepare(&class_path, &cluster.ports, &certificates)?;
         }
         for broker in cluster.brokers() {
             broker.spawn(&class_path, lifetime)?;
@@ -89,7 +92,7 @@ impl Cluster {
         let ports = free_ports()?;
         let lines = ports
             .iter()
-            .map(|own| format!("{} {} {}\n", own.clients, own.sasl, own.controller));
+            .map(|own| format!("{} {} {} {}\n", own.clients, own.secure, own.tls, own.controller));
         fs::write(folder.join("ports"), lines.collect::<String>())?;
         Ok(Self { folder, ports })
     }
@@ -124,9 +127,20 @@ impl Cluster {
         self.addresses(|ports| ports.clients)
     }
 
-    /// Where clients begin that say who they are.
-    pub fn sasl_bootstrap(&self) -> String {
-        self.addresses(|ports| ports.sasl)
+    /// What tells tests where the cluster is, and how to use it: names and values of variables.
+    pub fn environment(&self) -> Result<Vec<(&'static str, String)>> {
+        let certificates = Certificates::of(&self.folder)?;
+        Ok(vec![
+            ("RECHKA_KAFKA", self.bootstrap()),
+            ("RECHKA_KAFKA_SECURE", self.addresses(|ports| ports.secure)),
+            ("RECHKA_KAFKA_TLS", self.addresses(|ports| ports.tls)),
+            ("RECHKA_KAFKA_CERTIFICATES", certificates.folder().display().to_string()),
+            ("RECHKA_KAFKA_USER", USER.to_owned()),
+            ("RECHKA_KAFKA_GUEST", GUEST.to_owned()),
+            ("RECHKA_KAFKA_PASSWORD", PASSWORD.to_owned()),
+            // How tests kill brokers.
+            ("RECHKA_XTASK", std::env::current_exe()?.display().to_string()),
+        ])
     }
 
     fn addresses(&self, port: impl Fn(&Ports) -> u16) -> String {
@@ -150,15 +164,16 @@ fn remove(folder: &Path) -> Result<()> {
 
 /// Ports that nobody listens on now. All are held until all are chosen, so that they differ.
 fn free_ports() -> Result<Vec<Ports>> {
-    let listeners: Vec<TcpListener> = (0..3 * BROKERS)
+    let listeners: Vec<TcpListener> = (0..4 * BROKERS)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<_>>()?;
     let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
     let ports: Vec<u16> = ports.collect::<Result<_>>()?;
-    let brokers = ports.chunks_exact(3).map(|ports| Ports {
+    let brokers = ports.chunks_exact(4).map(|ports| Ports {
         clients: ports[0],
-        sasl: ports[1],
-        controller: ports[2],
+        secure: ports[1],
+        tls: ports[2],
+        controller: ports[3],
     });
     Ok(brokers.collect())
 }

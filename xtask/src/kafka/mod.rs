@@ -2,13 +2,14 @@
 mod broker;
 mod cluster;
 mod jars;
+mod security;
 
 use anyhow::{Result, bail};
 
-pub use cluster::{Cluster, Lifetime, PASSWORD, USER};
+pub use cluster::{Cluster, Lifetime};
 
 /// The subcommands, for the help.
-pub const USAGE: &str = "cargo xtask kafka up|down|status|kill N|pause N|resume N|start N";
+pub const USAGE: &str = "cargo xtask kafka up|down|status|environment|kill N|pause N|resume N|start N|limit N BYTES";
 
 /// Runs a subcommand.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -31,11 +32,17 @@ pub fn run(arguments: &[String]) -> Result<()> {
             }
             Ok(())
         }
+        // For a shell: eval "$(cargo xtask kafka environment)".
+        ["environment"] => {
+            for (name, value) in running()?.environment()? {
+                println!("export {name}='{value}'");
+            }
+            Ok(())
+        }
+        ["limit", broker, bytes] => running()?.broker(number(broker)?).limit_files(bytes),
         [action @ ("kill" | "pause" | "resume" | "start"), broker] => {
             let number = number(broker)?;
-            let Some(cluster) = Cluster::load()? else {
-                bail!("the cluster is down: start it with `cargo xtask kafka up`");
-            };
+            let cluster = running()?;
             match action {
                 "kill" => cluster.broker(number).signal("KILL"),
                 "pause" => cluster.broker(number).signal("STOP"),
@@ -45,4 +52,11 @@ pub fn run(arguments: &[String]) -> Result<()> {
         }
         _ => bail!("say {USAGE}"),
     }
+}
+
+fn running() -> Result<Cluster> {
+    let Some(cluster) = Cluster::load()? else {
+        bail!("the cluster is down: start it with `cargo xtask kafka up`");
+    };
+    Ok(cluster)
 }
