@@ -54,7 +54,8 @@ def clients_know_the_brokers(cluster):
             names[service["metadata"]["name"], port["port"]] = service
     for pod in cluster.pods():
         for argument in pod.container.get("args", []):
-            for broker in argument.removeprefix("--log=kafka://").split(",") if argument.startswith("--log=") else []:
+            addresses = argument.removeprefix("--log=kafka://").partition("?")[0].split(",")
+            for broker in addresses if argument.startswith("--log=") else []:
                 host, port = broker.rsplit(":", 1)
                 if "." not in host and (host, int(port)) not in names:
                     yield f"{pod.name} asks {broker}, which does not exist"

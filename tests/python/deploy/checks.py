@@ -220,7 +220,7 @@ def pods_may_do_nothing_they_need_not(cluster):
                 "sizeLimit" in volume["emptyDir"] for volume in pod.spec.get("volumes", []) if "emptyDir" in volume
             ),
             "has volumes of another kind": all(
-                set(volume) <= {"name", "configMap", "emptyDir"} for volume in pod.spec.get("volumes", [])
+                set(volume) <= {"name", "configMap", "secret", "emptyDir"} for volume in pod.spec.get("volumes", [])
             ),
         }
         yield from (f"{pod.name} {problem}" for problem, is_well in wanted.items() if not is_well)

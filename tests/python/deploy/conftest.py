@@ -47,7 +47,20 @@ VARIANTS = {
     },
     "external Kafka": {
         "kafka": {"enabled": False},
-        "externalKafka": {"brokers": ["a.example.org:9092", "b.example.org:9094"]},
+        "environmentSecret": "kafka-user",
+        "externalKafka": {
+            "brokers": ["a.example.org:9092", "b.example.org:9094"],
+            "settings": {
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": "rechka",
+                "sasl.password": "$KAFKA_PASSWORD",
+                "ssl.ca.location": "/etc/rechka/kafka/ca.crt",
+                "create.min.insync.replicas": 2,
+            },
+            "secret": "kafka-certificates",
+        },
+        "workers": {"autoscaling": {"kind": "keda"}},
+        "keda": {"authentication": "kafka-user"},
     },
     "little": {
         "gateway": {"enabled": False},

@@ -76,6 +76,8 @@ def test_every_value_of_the_schema_has_a_default_that_explains_itself():
         ({"gatway": {}}, "additional properties 'gatway' not allowed"),
         ({"kafka": {"enabled": False}}, "'/externalKafka/brokers': minItems"),
         ({"kafka": {"enabled": False}, "externalKafka": {"brokers": ["a.example.org"]}}, "does not match pattern"),
+        ({"externalKafka": {"settings": {"sasl.password": "hunter2"}}}, "does not match pattern"),
+        ({"externalKafka": {"settings": {"sasl.username": "me&sasl.password=hunter2"}}}, "does not match pattern"),
         ({"pipelines": {"Clicks": {"sql": "a"}}}, "does not match pattern"),
         ({"pipelines": {"clicks": {"configMap": "both"}}}, "oneOf"),
         ({"pipelines": {"empty": {}}}, "oneOf"),
@@ -105,6 +107,23 @@ def test_another_release_has_names_and_labels_of_its_own():
     assert len({(item["kind"], item["metadata"]["name"]) for item in both.objects}) == len(both.objects)
     for pod in one.pods():
         assert [chosen.name for chosen in both.chosen(pod.owner["spec"]["selector"])] == [pod.name]
+
+
+def test_clients_of_an_external_kafka_say_who_they_are(clusters):
+    external = clusters["external Kafka"]
+    settings = (
+        "create.min.insync.replicas=2&sasl.mechanism=SCRAM-SHA-512&sasl.password=$KAFKA_PASSWORD&sasl.username=rechka"
+        "&ssl.ca.location=/etc/rechka/kafka/ca.crt"
+    )
+    for pod in external.pods():
+        assert f"--log=kafka://a.example.org:9092,b.example.org:9094?{settings}" in pod.container["args"]
+        assert {"secretRef": {"name": "kafka-user"}} in pod.container["envFrom"]
+        (volume,) = [volume for volume in pod.spec["volumes"] if volume["name"] == "credentials"]
+        assert volume["secret"]["secretName"] == "kafka-certificates"
+        (mount,) = [mount for mount in pod.container["volumeMounts"] if mount["name"] == "credentials"]
+        assert mount["mountPath"] == "/etc/rechka/kafka"
+    (scaled,) = external.all("ScaledObject")
+    assert all(trigger["authenticationRef"] == {"name": "kafka-user"} for trigger in scaled["spec"]["triggers"])
 
 
 def test_the_example_pipeline_goes_away_when_it_is_set_to_null():

@@ -52,6 +52,9 @@ spec:
         topic: {{ .topic }}
         lagThreshold: {{ .records | quote }}
         offsetResetPolicy: earliest
+      {{- with $.root.Values.keda.authentication }}
+      authenticationRef: { name: {{ . }} }
+      {{- end }}
     {{- end }}
 {{- end }}
 {{- end -}}

@@ -45,7 +45,23 @@ matchExpressions:
 {{- end -}}
 {{- end -}}
 
-{{/* The same for those in others. */}}
+{{/* The log, as --log names it. */}}
+{{- define "rechka.log" -}}
+{{- $settings := list -}}
+{{- if not .Values.kafka.enabled -}}
+{{- range $name, $value := .Values.externalKafka.settings -}}
+{{- $settings = append $settings (printf "%s=%v" $name $value) -}}
+{{- end -}}
+{{- end -}}
+kafka://{{ include "rechka.brokers" . }}{{ with $settings }}?{{ join "&" . }}{{ end }}
+{{- end -}}
+
+{{/* The Secret whose files say who the clients are, if there is one. */}}
+{{- define "rechka.credentials" -}}
+{{- if not .Values.kafka.enabled -}}{{ .Values.externalKafka.secret }}{{- end -}}
+{{- end -}}
+
+{{/* The addresses for those in other namespaces. */}}
 {{- define "rechka.brokers.outside" -}}
 {{- if .Values.kafka.enabled -}}
 {{ include "rechka.name" . }}-kafka.{{ .Release.Namespace }}.svc:9092
