@@ -16,7 +16,7 @@ pub struct Statistics {
     pub tasks: Vec<TaskStatistics>,
     /// How often a task failed and was started again.
     pub restarts: u64,
-    /// Why a task failed last, until an epoch is committed again.
+    /// Why a task failed last, until an epoch is committed again; or why the log can't be used now.
     pub error: Option<String>,
 }
 
@@ -162,24 +162,44 @@ impl Meter {
 
     /// How things are now.
     pub fn statistics(&self, log: &dyn Log) -> Statistics {
-        let state = self.lock();
-        let lag = |stage: usize, partition: Partition, next: &[Offset]| {
+        let silent = log.ready().err();
+        // A log that does not answer is not asked: the last answer stands. No task waits for the answer.
+        let lags = match silent {
+            None => self.lags(log),
+            Some(_) => Vec::new(),
+        };
+        let mut state = self.lock();
+        for (task, lag) in lags {
+            if let Some(task) = state.tasks.get_mut(&task) {
+                task.statistics.lag = lag;
+            }
+        }
+        Statistics {
+            query: self.query.clone(),
+            tasks: state.tasks.values().map(|task| task.statistics.clone()).collect(),
+            restarts: state.restarts,
+            error: silent.map(|error| error.to_string()).or_else(|| state.error.clone()),
+        }
+    }
+
+    /// How many records wait for each task.
+    fn lags(&self, log: &dyn Log) -> Vec<((usize, Partition), u64)> {
+        let tasks: Vec<_> = {
+            let state = self.lock();
+            state
+                .tasks
+                .iter()
+                .map(|(task, own)| (*task, own.next.clone()))
+                .collect()
+        };
+        let lag = |((stage, partition), next): ((usize, Partition), Vec<Offset>)| {
             let topics = self.topics[stage].iter().zip(next);
             let behind = topics.map(|(topic, next)| {
                 let offsets = log.offsets(&TopicPartition::new(topic.clone(), partition));
-                offsets.map_or(0, |offsets| offsets.end.saturating_sub(*next))
+                offsets.map_or(0, |offsets| offsets.end.saturating_sub(next))
             });
-            behind.sum()
+            ((stage, partition), behind.sum())
         };
-        let task = |(&(stage, partition), task): (&(usize, Partition), &Task)| TaskStatistics {
-            lag: lag(stage, partition, &task.next),
-            ..task.statistics.clone()
-        };
-        Statistics {
-            query: self.query.clone(),
-            tasks: state.tasks.iter().map(task).collect(),
-            restarts: state.restarts,
-            error: state.error.clone(),
-        }
+        tasks.into_iter().map(lag).collect()
     }
 }

@@ -76,6 +76,10 @@ impl Fetched {
 
 /// The log: topics, durable appends, readers and group members. Shared by all threads.
 pub trait Log: Send + Sync + 'static {
+    /// Whether the log can be used now, as far as that is known without asking; if not, why. It gets over that by itself.
+    fn ready(&self) -> Result<()> {
+        Ok(())
+    }
     /// Creates a topic; a topic of the same declaration is left as it is.
     /// Fails with [`LogError::TopicDiffers`](crate::LogError::TopicDiffers) when it exists otherwise.
     fn create_topic(&self, spec: &TopicSpec) -> Result<()>;

@@ -64,6 +64,19 @@ pub enum LogError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A partition is not the one that was read before.
+    #[error(
+        "{from} begins anew at offset {found}, and was read up to {position} before: the topic was deleted and made again, or its brokers \
+         have lost records"
+    )]
+    Replaced {
+        /// The partition.
+        from: TopicPartition,
+        /// Where it was to be read on.
+        position: Offset,
+        /// The offset that came instead.
+        found: Offset,
+    },
     /// Storage failed; nothing of the request was written.
     #[error("{0}")]
     Storage(String),

@@ -277,6 +277,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[derive(Args)]
 pub struct LogArgs {
     /// The log: embedded:DIR, or kafka://HOST:PORT,HOST:PORT
+    ///
+    /// Settings of Kafka follow after "?", such as
+    /// 'kafka://b1:9096,b2:9096?sasl.mechanism=SCRAM-SHA-512&sasl.username=me&sasl.password=$PASSWORD&ssl.ca.location=ca.pem'.
+    /// Secrets are taken from $VARIABLE or @FILE. docs/kafka.md has the usual cases.
     #[arg(long, default_value = "embedded:rechka-data", value_name = "LOG")]
     pub log: LogLocation,
 }

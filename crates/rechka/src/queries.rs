@@ -122,7 +122,7 @@ impl Queries {
             .collect()
     }
 
-    /// Tells it in the log, for `rechka status`.
+    /// Tells it in the log, for `rechka status`, if the log can be used now.
     pub fn publish(&self, status: &[QueryStatus]) -> Result<()> {
         let mut batch = BatchBuilder::new();
         let now = std::time::SystemTime::now()
@@ -136,7 +136,7 @@ impl Queries {
                 &[],
             )?;
         }
-        if !status.is_empty() {
+        if !status.is_empty() && self.log.ready().is_ok() {
             let append = Append {
                 to: TopicPartition::new(STATUS, 0),
                 batch: batch.finish(),

@@ -84,12 +84,19 @@ impl Service {
     }
 }
 
-/// Says how the queries go until they have stopped.
+/// Says how the queries go until they have stopped. While the log can't be used, only on the terminal.
 fn tell(queries: &Queries, live: bool) -> Result<()> {
     let mut table = StatusTable::new(live);
+    let mut failing = false;
     while queries.is_running() {
         let status = queries.status();
-        queries.publish(&status)?;
+        let told = queries.publish(&status);
+        if let Err(error) = &told
+            && !failing
+        {
+            tracing::warn!(%error, "the log does not take how the queries go");
+        }
+        failing = told.is_err();
         table.show(&status);
         std::thread::sleep(EVERY);
     }

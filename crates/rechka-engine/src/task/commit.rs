@@ -21,6 +21,9 @@ impl<P: Processor> Task<P> {
             Ok(()) => {
                 self.settings.failpoint.reach(Step::Committed)?;
                 self.pushed = false;
+                if self.trouble.take().is_some() {
+                    tracing::warn!(group = &*self.settings.group, "the log works again; going on");
+                }
                 self.processor.committed()
             }
             Err(NotWritten::Fenced(partition)) => {

@@ -53,6 +53,8 @@ pub struct Task<P> {
     pushed: bool,
     /// Whether an epoch was refused, so that what the processor knows is not what is committed.
     fenced: bool,
+    /// The failure of the log that was told last, until an epoch is committed.
+    trouble: Option<String>,
     last_commit: Instant,
 }
 
@@ -72,6 +74,7 @@ impl<P: Processor> Task<P> {
             congested: BTreeSet::new(),
             pushed: false,
             fenced: false,
+            trouble: None,
             last_commit: Instant::now(),
         })
     }

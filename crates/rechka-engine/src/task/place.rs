@@ -14,7 +14,7 @@ impl<P: Processor> Task<P> {
     /// After an error of the log: waits, and goes back to the last committed epoch, until that succeeds.
     pub(super) fn recover(&mut self, mut error: LogError, stop: &AtomicBool) -> Result<()> {
         loop {
-            tracing::error!(%error, "the log failed; trying again from the last committed epoch");
+            self.tell(&error);
             self.processor.failed(&error);
             // Nothing of what the processor made since then may be committed, should the task stop here.
             self.fenced = true;
@@ -30,6 +30,20 @@ impl<P: Processor> Task<P> {
                 result => return result,
             }
         }
+    }
+
+    /// Tells of a failure, but not of the same again, until an epoch is committed.
+    fn tell(&mut self, error: &LogError) {
+        let (group, text) = (&*self.settings.group, error.to_string());
+        if self.trouble.as_ref() == Some(&text) {
+            tracing::debug!(group, text, "the log still fails");
+            return;
+        }
+        tracing::error!(
+            group,
+            "the log failed: {text}; trying again from the last committed epoch"
+        );
+        self.trouble = Some(text);
     }
 
     /// Forgets everything since the last committed epoch, and restores that.

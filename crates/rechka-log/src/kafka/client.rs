@@ -1,21 +1,24 @@
-//! What all clients have in common: their settings, and where what they say goes.
+//! Consumers: their settings, and what they hear from their group.
 use std::{
     collections::VecDeque,
+    error::Error,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use rdkafka::{
     ClientContext, TopicPartitionList,
-    config::FromClientConfigAndContext,
+    client::OAuthToken,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::KafkaError,
-    types::{RDKafkaErrorCode, RDKafkaRespErr},
+    types::RDKafkaRespErr,
 };
 
-use super::{error::failed, options::KafkaOptions};
+use super::{connection::Connection, error::failed};
 use crate::{Result, signal::Signal};
 
 /// How long the broker holds a fetch back while there is nothing to give: so long may it take to learn that the end is reached.
@@ -32,13 +35,14 @@ pub(super) enum Rebalance {
 }
 
 /// Hears what a consumer's client has to say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listener {
+    connection: Connection,
     /// Raised when there is something to poll.
     pub signal: Arc<Signal>,
     rebalances: Mutex<VecDeque<Rebalance>>,
-    /// What it last complained about.
-    trouble: Mutex<Option<String>>,
+    /// How much it has heard.
+    heard: AtomicU64,
     /// The consumer is being dropped: it lets go of everything at once.
     closing: AtomicBool,
 }
@@ -55,8 +59,9 @@ impl Listener {
         rebalances.push_front(rebalance);
     }
 
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Grows with everything that the client has to say besides records.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     pub(super) fn close(&self) {
@@ -65,18 +70,27 @@ impl Listener {
 }
 
 impl ClientContext for Listener {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.connection.log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        // It tries again by itself; what concerns a request is told by the request.
-        tracing::debug!(%error, reason, "Kafka consumer");
-        // That all brokers are down says less than why.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        }
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.connection.heard(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn Error>> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        Ok(self.connection.token()?)
     }
 }
 
 impl ConsumerContext for Listener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
             let _ = match assigned {
@@ -113,7 +127,8 @@ pub(super) fn release(consumer: &KafkaConsumer, partitions: &TopicPartitionList)
 }
 
 /// A consumer of committed records only.
-pub(super) fn consumer(options: &KafkaOptions, group: &str, settings: &[(&str, &str)]) -> Result<KafkaConsumer> {
+pub(super) fn consumer(connection: &Connection, group: &str, settings: &[(&str, &str)]) -> Result<KafkaConsumer> {
+    let options = &connection.options;
     let mut config = options.client()?;
     let mut default = |name: &str, value: &str| {
         if options.setting(name).is_none() {
@@ -129,15 +144,26 @@ pub(super) fn consumer(options: &KafkaOptions, group: &str, settings: &[(&str, &
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "true");
+    // A position before the start moves on to it; one behind the end is noticed by `stream.rs`.
     config.set("auto.offset.reset", "earliest");
     config.set("allow.auto.create.topics", "false");
     for (name, value) in settings {
         config.set(*name, *value);
     }
-    let listener = Listener::default();
+    let listener = Listener {
+        connection: connection.clone(),
+        signal: Arc::default(),
+        rebalances: Mutex::default(),
+        heard: AtomicU64::new(0),
+        closing: AtomicBool::new(false),
+    };
     let signal = Arc::clone(&listener.signal);
     let mut consumer = BaseConsumer::from_config_and_context(&config, listener)
         .map_err(|error| failed("starting a consumer", error))?;
     consumer.set_nonempty_callback(move || signal.raise());
+    if options.token_source().is_some() {
+        // Gives it its first token, without which nothing that it is asked can be answered.
+        let _ = consumer.poll(Duration::ZERO);
+    }
     Ok(consumer)
 }

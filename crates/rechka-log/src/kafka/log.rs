@@ -1,7 +1,7 @@
 //! The log itself: opening, and the contract.
 use std::{fmt, sync::Arc};
 
-use super::{appender::Appender, member::KafkaMember, options::KafkaOptions, shared::Shared};
+use super::{appender::Appender, member::KafkaMember, options::KafkaOptions, shared::Shared, watch::Watch};
 use crate::{Ack, Append, Log, Member, Membership, Offset, OffsetRange, Reader, Result, TopicPartition, TopicSpec};
 
 /// The log on a cluster of Apache Kafka: a [`Log`] that many processes on many machines share.
@@ -10,6 +10,7 @@ use crate::{Ack, Append, Log, Member, Membership, Offset, OffsetRange, Reader, R
 pub struct KafkaLog {
     shared: Arc<Shared>,
     appender: Appender,
+    _watch: Watch,
 }
 
 impl KafkaLog {
@@ -21,6 +22,7 @@ impl KafkaLog {
         let shared = Arc::new(Shared::open(options.clone())?);
         Ok(Self {
             appender: Appender::start(Arc::clone(&shared))?,
+            _watch: Watch::start(Arc::clone(&shared))?,
             shared,
         })
     }
@@ -33,6 +35,10 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl Log for KafkaLog {
+    fn ready(&self) -> Result<()> {
+        self.shared.connection.ready()
+    }
+
     fn create_topic(&self, spec: &TopicSpec) -> Result<()> {
         self.shared
             .topics

@@ -480,7 +480,7 @@ fn subscribe(shared: &Shared, membership: &Membership) -> Result<Arc<KafkaConsum
         ],
     };
     settings.extend(shared.options.membership());
-    let consumer = Arc::new(client::consumer(&shared.options, &membership.group, &settings)?);
+    let consumer = Arc::new(client::consumer(&shared.connection, &membership.group, &settings)?);
     let topics: Vec<&str> = membership.topics.iter().map(|topic| &**topic).collect();
     let subscribed = consumer.subscribe(&topics);
     subscribed.map_err(|error| failed(&format!("joining the group {:?}", membership.group), error))?;

@@ -10,9 +10,11 @@
 //! All records are written in transactions and read committed. A record is Kafka's record (`records.rs`), so that other programs
 //! write and read the same topics. Offsets have holes, where control records lie; where a partition ends is looked up
 //! (`ends.rs`). Requests of the client block: no thread of an async runtime may make them.
+mod admin;
 mod appender;
 mod block;
 mod client;
+mod connection;
 mod ends;
 mod error;
 mod log;
@@ -20,11 +22,14 @@ mod member;
 mod options;
 mod reader;
 mod records;
+mod security;
 mod shared;
 mod stream;
+mod token;
 mod topics;
 mod transaction;
 mod transactor;
+mod watch;
 
 pub use log::KafkaLog;
 pub use options::KafkaOptions;

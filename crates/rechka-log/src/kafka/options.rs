@@ -1,12 +1,15 @@
 //! Where a Kafka cluster is, and how to talk to it: `kafka://host:port,host:port?setting=value&setting=value`.
 use std::{collections::BTreeMap, env, fs, str::FromStr, time::Duration};
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, error::KafkaError};
 
+use super::security;
 use crate::{LogError, Result};
 
 /// Settings that hold secrets: never written out in a location, which is seen in lists of processes and in logs.
-const SECRETS: &[&str] = &["password", "secret", "key.pem"];
+const SECRETS: &[&str] = &["password", "secret", "key.pem", TOKEN];
+/// Where the token of a client is.
+pub(super) const TOKEN: &str = "sasl.oauthbearer.token";
 /// Settings on which the log's promises rest.
 const OWN: &[&str] = &[
     "acks",
@@ -48,10 +51,13 @@ const REPLICATION_FACTOR: &str = "replication.factor";
 /// Settings are those of librdkafka (`security.protocol`, `sasl.username`, …), and
 /// - `create.NAME`: a setting of the topics that are created, such as `create.replication.factor` (3, or as many as there are
 ///   brokers) and `create.min.insync.replicas` (2, if there are three replicas);
-/// - `default.api.timeout.ms`: how long an operation is tried again before it fails (30,000).
+/// - `default.api.timeout.ms`: how long an operation is tried again before it fails (30,000);
+/// - `sasl.oauthbearer.token`: the token of `sasl.mechanism=OAUTHBEARER`, read anew whenever the last one is about to expire.
+///
+/// Where SASL is set, `security.protocol` is `SASL_SSL` if nothing else is said; where TLS is set, `SSL`.
 ///
 /// A value that begins with `$` is taken from the environment variable of that name, one that begins with `@` from that file,
-/// both when the log is opened. Secrets can only be given so; therefore this type may be shown and logged.
+/// both when a client is started. Secrets can only be given so; therefore this type may be shown and logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaOptions {
     bootstrap: String,
@@ -93,6 +99,7 @@ impl FromStr for KafkaOptions {
             };
             options.set(name, value)?;
         }
+        security::check(&options.settings)?;
         Ok(options)
     }
 }
@@ -146,6 +153,16 @@ impl KafkaOptions {
         self.settings.get(name).map(String::as_str)
     }
 
+    /// Where the client's token is, if it has one.
+    pub(super) fn token_source(&self) -> Option<&str> {
+        self.setting(TOKEN)
+    }
+
+    /// What to look at when the brokers refuse who the client says it is.
+    pub(super) fn advice(&self) -> String {
+        security::advice(&self.settings)
+    }
+
     /// How many replicas a created topic is to have, if that is said.
     pub(super) fn replication_factor(&self) -> Result<Option<u16>> {
         let factor = self.create.get(REPLICATION_FACTOR).map(|factor| match factor.parse() {
@@ -175,18 +192,38 @@ impl KafkaOptions {
         config.set("client.id", "rechka");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");
+        for (name, value) in security::defaults(&self.settings) {
+            config.set(name, value);
+        }
         for (name, value) in &self.settings {
-            if !MEMBERS.contains(&name.as_str()) {
+            if !MEMBERS.contains(&name.as_str()) && name != TOKEN {
                 config.set(name, resolve(name, value)?);
             }
         }
         config.set("bootstrap.servers", &self.bootstrap);
+        self.check(&config)?;
         Ok(config)
+    }
+
+    /// Refuses a setting that the client does not know or take, without showing what came from elsewhere.
+    fn check(&self, config: &ClientConfig) -> Result<()> {
+        let Err(error) = config.create_native_config() else {
+            return Ok(());
+        };
+        let KafkaError::ClientConfig(_, why, name, value) = error else {
+            return Err(invalid(error.to_string()));
+        };
+        Err(match self.setting(&name) {
+            Some(source) if source.starts_with(['$', '@']) => {
+                invalid(format!("{name}={source}: {}", why.replace(&value, "…")))
+            }
+            _ => invalid(format!("{name}={value}: {why}")),
+        })
     }
 }
 
 /// The value, from where it is.
-fn resolve(name: &str, value: &str) -> Result<String> {
+pub(super) fn resolve(name: &str, value: &str) -> Result<String> {
     if let Some(variable) = value.strip_prefix('$') {
         return env::var(variable).map_err(|_| {
             invalid(format!(
@@ -254,16 +291,30 @@ mod tests {
             refused.contains("sasl.password=$VARIABLE") && !refused.contains("hunter2"),
             "{refused}"
         );
+        let refused = error("kafka://a:1?sasl.mechanism=OAUTHBEARER&sasl.oauthbearer.token=hunter2");
+        assert!(refused.contains("@FILE") && !refused.contains("hunter2"), "{refused}");
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
         fs::write(&file, "hunter2\n").unwrap();
-        let location = format!("kafka://a:1?sasl.password=@{}", file.display());
+        let location = format!(
+            "kafka://a:1?sasl.mechanism=PLAIN&sasl.username=me&sasl.password=@{}",
+            file.display()
+        );
         let options: KafkaOptions = location.parse().unwrap();
         assert!(!format!("{options:?}").contains("hunter2"));
         assert_eq!(options.client().unwrap().get("sasl.password"), Some("hunter2"));
+        // Not even where it was taken for something else.
+        let wrong: KafkaOptions = format!("kafka://a:1?security.protocol=@{}", file.display())
+            .parse()
+            .unwrap();
+        let refused = wrong.client().unwrap_err().to_string();
+        assert!(
+            refused.contains("security.protocol=@") && !refused.contains("hunter2"),
+            "{refused}"
+        );
         fs::remove_file(&file).unwrap();
         assert!(options.client().unwrap_err().to_string().contains("the file"));
-        let options: KafkaOptions = "kafka://a:1?sasl.password=$RECHKA_NO_SUCH_VARIABLE".parse().unwrap();
+        let options: KafkaOptions = "kafka://a:1?ssl.key.password=$RECHKA_NO_SUCH_VARIABLE".parse().unwrap();
         assert!(
             options
                 .client()

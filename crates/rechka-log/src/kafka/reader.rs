@@ -8,8 +8,8 @@ use rdkafka::{Message, Offset as KafkaOffset, TopicPartitionList, consumer::Cons
 
 use super::{
     client::{self, KafkaConsumer},
+    connection::Connection,
     error::failed,
-    options::KafkaOptions,
     stream::Stream,
 };
 use crate::{Fetched, LogError, Offset, Reader, Result, TopicPartition, signal::Signal};
@@ -45,9 +45,9 @@ impl Idle {
         })
     }
 
-    fn take(&self, options: &KafkaOptions) -> Result<Arc<KafkaConsumer>> {
+    fn take(&self, connection: &Connection) -> Result<Arc<KafkaConsumer>> {
         let idle = self.consumers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Ok(Arc::new(client::consumer(options, GROUP, self.settings)?)), Ok)
+        idle.map_or_else(|| Ok(Arc::new(client::consumer(connection, GROUP, self.settings)?)), Ok)
     }
 
     fn give(&self, consumer: Arc<KafkaConsumer>) {
@@ -80,8 +80,8 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    pub(super) fn open(options: &KafkaOptions, idle: &Arc<Idle>, from: Vec<(TopicPartition, Offset)>) -> Result<Self> {
-        let consumer = idle.take(options)?;
+    pub(super) fn open(connection: &Connection, idle: &Arc<Idle>, from: Vec<(TopicPartition, Offset)>) -> Result<Self> {
+        let consumer = idle.take(connection)?;
         let mut partitions = TopicPartitionList::new();
         let mut streams = Vec::new();
         for (name, offset) in from {
@@ -129,20 +129,23 @@ impl KafkaReader {
 
 /// Lets the client tell what it has to tell. Errors of connections are told too; it gets over them by itself.
 pub(super) fn serve(consumer: &KafkaConsumer) -> Result<()> {
-    while let Some(polled) = consumer.poll(Duration::ZERO) {
-        match polled {
-            Err(error @ rdkafka::error::KafkaError::MessageConsumptionFatal(_)) => {
+    loop {
+        // A poll takes one thing at a time, and tells of records and errors only.
+        let heard = consumer.context().heard();
+        match consumer.poll(Duration::ZERO) {
+            None if consumer.context().heard() == heard => return Ok(()),
+            None => {}
+            Some(Err(error @ rdkafka::error::KafkaError::MessageConsumptionFatal(_))) => {
                 return Err(failed("reading", error));
             }
-            Err(error) => tracing::debug!(%error, "Kafka consumer"),
+            Some(Err(error)) => tracing::debug!(%error, "Kafka consumer"),
             // Every partition has a queue of its own; a record that came here would be lost to it.
-            Ok(message) => {
+            Some(Ok(message)) => {
                 let place = (message.topic(), message.partition(), message.offset());
                 return Err(LogError::Storage(format!("Kafka's client gave {place:?} out of turn")));
             }
         }
     }
-    Ok(())
 }
 
 /// Sleeps until the signal or for a while; false when the deadline has come.

@@ -11,10 +11,11 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer, err
 
 use super::{
     client::{self, KafkaConsumer},
+    connection::{Connection, Trouble},
     ends::{End, Ends},
     error::{failed, failed_at},
     options::KafkaOptions,
-    reader::{Idle, KafkaReader, Next},
+    reader::{Idle, KafkaReader, Next, serve},
     topics::Topics,
     transaction::Part,
 };
@@ -27,6 +28,8 @@ const MOST_GROUPS: usize = 16;
 /// The first step back in search of the last record; each further one is larger.
 const FIRST_STEP: Offset = 16;
 const STEP_FACTOR: Offset = 8;
+/// How long to wait at once for the first answer.
+const GREETING: Duration = Duration::from_millis(500);
 /// How long to wait for the reason why no broker answers.
 const REASON: Duration = Duration::from_secs(1);
 /// The pause before a question is asked again.
@@ -37,6 +40,7 @@ const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
 /// The state of an open log.
 pub(super) struct Shared {
     pub options: KafkaOptions,
+    pub connection: Connection,
     pub topics: Topics,
     pub ends: Ends,
     lookup: KafkaConsumer,
@@ -51,22 +55,12 @@ pub(super) struct Shared {
 impl Shared {
     /// Connects. Fails if no broker answers in time.
     pub(super) fn open(options: KafkaOptions) -> Result<Self> {
-        let lookup = client::consumer(&options, LOOKUP, &[])?;
-        if let Err(error) = lookup.fetch_metadata(None, options.patience()) {
-            // Lets it tell why.
-            let deadline = Instant::now() + REASON;
-            while lookup.context().trouble().is_none() && Instant::now() < deadline {
-                lookup.poll(Duration::from_millis(10));
-            }
-            let why = lookup.context().trouble().unwrap_or_else(|| error.to_string());
-            return Err(LogError::Storage(format!(
-                "no broker of Kafka answers at {} within {} s: {why}",
-                options.bootstrap(),
-                options.patience().as_secs_f32()
-            )));
-        }
+        let connection = Connection::new(options.clone());
+        let lookup = client::consumer(&connection, LOOKUP, &[])?;
+        greet(&connection, &lookup)?;
         Ok(Self {
-            topics: Topics::new(&options)?,
+            topics: Topics::new(&connection)?,
+            connection,
             options,
             ends: Ends::default(),
             lookup,
@@ -81,7 +75,7 @@ impl Shared {
     /// The consumer that looks things up.
     pub(super) fn lookup(&self) -> &KafkaConsumer {
         // So that what it hears, such as a token that has to be renewed, is not left lying.
-        let _ = self.lookup.poll(Duration::ZERO);
+        let _ = serve(&self.lookup);
         &self.lookup
     }
 
@@ -137,12 +131,12 @@ impl Shared {
     }
 
     pub(super) fn read(&self, from: Vec<(TopicPartition, Offset)>) -> Result<KafkaReader> {
-        KafkaReader::open(&self.options, &self.readers, from)
+        KafkaReader::open(&self.connection, &self.readers, from)
     }
 
     /// A reader of what is there.
     fn look(&self, partition: &TopicPartition, from: Offset) -> Result<KafkaReader> {
-        KafkaReader::open(&self.options, &self.looks, vec![(partition.clone(), from)])
+        KafkaReader::open(&self.connection, &self.looks, vec![(partition.clone(), from)])
     }
 
     /// The offsets a partition holds, to after its last committed record.
@@ -261,13 +255,14 @@ impl Shared {
     /// Whether a committed record lies at this offset.
     pub(super) fn holds(&self, partition: &TopicPartition, offset: Offset) -> Result<bool> {
         let mut reader = self.look(partition, offset)?;
-        match reader.next(self.options.patience(), true)? {
-            Next::Fetched(fetched) => Ok(fetched.base_offset == offset),
-            Next::End => Ok(false),
-            Next::Nothing => Err(LogError::Storage(format!(
+        match reader.next(self.options.patience(), true) {
+            Ok(Next::Fetched(fetched)) => Ok(fetched.base_offset == offset),
+            Ok(Next::End) | Err(LogError::Replaced { .. }) => Ok(false),
+            Ok(Next::Nothing) => Err(LogError::Storage(format!(
                 "Kafka: {partition} was not to be read within {} s",
                 self.options.patience().as_secs()
             ))),
+            Err(error) => Err(error),
         }
     }
 
@@ -275,7 +270,7 @@ impl Shared {
     pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>> {
         self.topics.check(self.lookup(), partition)?;
         let consumer = self.group(group)?;
-        let _ = consumer.poll(Duration::ZERO);
+        serve(&consumer)?;
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition(&partition.topic, partition.partition as i32);
         let committed = self.ask(partition, "asking for the committed offset of", || {
@@ -296,7 +291,7 @@ impl Shared {
         if groups.len() >= MOST_GROUPS {
             groups.clear();
         }
-        let consumer = Arc::new(client::consumer(&self.options, group, &[])?);
+        let consumer = Arc::new(client::consumer(&self.connection, group, &[])?);
         groups.insert(group.into(), Arc::clone(&consumer));
         Ok(consumer)
     }
@@ -345,6 +340,34 @@ impl Shared {
         if let LogError::UnknownTopic(topic) | LogError::UnknownPartition { topic, .. } = error {
             self.topics.forget(topic);
             self.ends.forget(topic);
+        }
+    }
+}
+
+/// Waits until a broker answers; not longer than it takes to be refused.
+fn greet(connection: &Connection, lookup: &KafkaConsumer) -> Result<()> {
+    let patience = connection.options.patience();
+    let deadline = Instant::now() + patience;
+    let mut reason = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Err(error) = lookup.fetch_metadata(None, left.min(GREETING)) else {
+            connection.answered();
+            return Ok(());
+        };
+        // Lets it tell why.
+        serve(lookup)?;
+        let trouble = connection.trouble();
+        let refused = matches!(trouble, Some(Trouble { refused: true, .. }));
+        let over = Instant::now() >= deadline;
+        let told = trouble.is_some() || *reason.get_or_insert(deadline + REASON) < Instant::now();
+        if refused || (over && told) {
+            let within = if refused {
+                String::new()
+            } else {
+                format!(", for {} s", patience.as_secs_f32())
+            };
+            return Err(LogError::Storage(format!("{}{within}", connection.no_answer(&error))));
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Stream {
     queue: PartitionQueue<Listener>,
     /// What is to be given next.
     ready: VecDeque<Result<Fetched>>,
-    /// No record before this offset is given.
+    /// Where the next record is, or before. One before it comes only if the partition is another one, or has lost its end.
     position: Offset,
     /// The client has seen the end since the last record.
     ended: bool,
@@ -66,7 +66,7 @@ impl Stream {
         self.ended && self.ready.is_empty()
     }
 
-    /// From now on, no record before `position` is given. The consumer has to be sought too.
+    /// From now on, records from `position` on are given. The consumer has to be sought too.
     pub(super) fn seek(&mut self, position: Offset) {
         self.position = position;
         self.ready.clear();
@@ -99,7 +99,14 @@ impl Stream {
             };
             let offset = message.offset().unsigned_abs();
             if offset < self.position {
-                continue;
+                // The client has not found the position, and begins at what is there.
+                run.finish(&self.name, &mut self.ready);
+                self.ready.push_back(Err(LogError::Replaced {
+                    from: self.name.clone(),
+                    position: self.position,
+                    found: offset,
+                }));
+                break;
             }
             if offset != run.next_offset() {
                 run.finish(&self.name, &mut self.ready);

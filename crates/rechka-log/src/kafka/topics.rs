@@ -7,13 +7,19 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
+    admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::Consumer,
     types::RDKafkaErrorCode,
 };
 
-use super::{block::block_on, client::KafkaConsumer, error::failed, options::KafkaOptions};
+use super::{
+    admin::Admin,
+    block::block_on,
+    client::KafkaConsumer,
+    connection::Connection,
+    error::{describe, failed},
+    options::KafkaOptions,
+};
 use crate::{Cleanup, LogError, MAX_RECORD_BYTES, Partition, Result, Retention, TopicPartition, TopicSpec};
 
 /// Replicas of a topic, where there are as many brokers.
@@ -49,17 +55,16 @@ struct Found {
 
 /// The topics of the cluster.
 pub(super) struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    admin: Admin,
     patience: Duration,
     known: Mutex<HashMap<String, Known>>,
 }
 
 impl Topics {
-    pub(super) fn new(options: &KafkaOptions) -> Result<Self> {
-        let admin = options.client()?.create();
+    pub(super) fn new(connection: &Connection) -> Result<Self> {
         Ok(Self {
-            admin: admin.map_err(|error| failed("starting an administrative client", error))?,
-            patience: options.patience(),
+            admin: Admin::start(connection)?,
+            patience: connection.options.patience(),
             known: Mutex::default(),
         })
     }
@@ -97,7 +102,7 @@ impl Topics {
             topic = topic.set(name, value);
         }
         let what = format!("creating the topic {:?}", &*spec.name);
-        let results = block_on(self.admin.create_topics([&topic], &self.request()));
+        let results = block_on(self.admin.client()?.create_topics([&topic], &self.request()));
         match results.map_err(|error| failed(&what, error))?.pop() {
             None | Some(Ok(_)) => {}
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
@@ -118,7 +123,7 @@ impl Topics {
                     "Kafka: {what} with {replicas} replicas: {code}"
                 )));
             }
-            Some(Err((_, code))) => return Err(LogError::Storage(format!("Kafka: {what}: {code}"))),
+            Some(Err((_, code))) => return Err(LogError::Storage(describe(&what, code))),
         }
         self.wait_for(lookup, &spec.name, is_ready)?;
         Ok(())
@@ -130,9 +135,9 @@ impl Topics {
             .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))?;
         self.forget(name);
         let what = format!("deleting the topic {name:?}");
-        let results = block_on(self.admin.delete_topics(&[name], &self.request()));
+        let results = block_on(self.admin.client()?.delete_topics(&[name], &self.request()));
         if let Some(Err((_, code))) = results.map_err(|error| failed(&what, error))?.pop() {
-            return Err(LogError::Storage(format!("Kafka: {what}: {code}")));
+            return Err(LogError::Storage(describe(&what, code)));
         }
         self.wait_for(lookup, name, |found| found.is_none())?;
         self.forget(name);
@@ -180,6 +185,17 @@ impl Topics {
         let metadata = lookup.fetch_metadata(Some(name), self.patience);
         let metadata = metadata.map_err(|error| failed(&format!("asking for the topic {name:?}"), error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+        let denied = RDKafkaErrorCode::TopicAuthorizationFailed;
+        if topic.is_some_and(|topic| {
+            topic
+                .error()
+                .is_some_and(|error| RDKafkaErrorCode::from(error) == denied)
+        }) {
+            return Err(LogError::Storage(describe(
+                &format!("asking for the topic {name:?}"),
+                denied,
+            )));
+        }
         let Some(topic) = topic.filter(|topic| !topic.partitions().is_empty()) else {
             return Ok(None);
         };
@@ -206,6 +222,7 @@ impl Topics {
         let names = topics.iter().map(|(name, _)| ResourceSpecifier::Topic(name));
         let described = block_on(
             self.admin
+                .client()?
                 .describe_configs(names.collect::<Vec<_>>().iter(), &self.request()),
         );
         let described = described.map_err(|error| failed("asking for the settings of topics", error))?;
@@ -216,8 +233,8 @@ impl Topics {
                 // Deleted meanwhile.
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
                 Err(code) => {
-                    let what = format!("Kafka: asking for the settings of the topic {name:?}: {code}");
-                    return Err(LogError::Storage(what));
+                    let what = format!("asking for the settings of the topic {name:?}");
+                    return Err(LogError::Storage(describe(&what, code)));
                 }
             }
         }
@@ -272,7 +289,7 @@ impl Topics {
 
     /// Deletes the records of a partition before an offset.
     pub(super) fn delete_before(&self, offsets: &rdkafka::TopicPartitionList) -> Result<()> {
-        let deleted = block_on(self.admin.delete_records(offsets, &self.request()));
+        let deleted = block_on(self.admin.client()?.delete_records(offsets, &self.request()));
         let deleted = deleted.map_err(|error| failed("deleting records", error))?;
         for partition in deleted.elements() {
             partition.error().map_err(|error| failed("deleting records", error))?;
@@ -283,7 +300,13 @@ impl Topics {
     /// A setting of some broker.
     pub(super) fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
         let broker = [ResourceSpecifier::Broker(broker)];
-        let settings = block_on(self.admin.describe_configs(broker.iter(), &self.request())).ok()?;
+        let settings = block_on(
+            self.admin
+                .client()
+                .ok()?
+                .describe_configs(broker.iter(), &self.request()),
+        )
+        .ok()?;
         let settings = settings.into_iter().next()?.ok()?;
         settings.get(name)?.value.clone()
     }

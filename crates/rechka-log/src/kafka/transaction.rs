@@ -5,13 +5,15 @@
 //! settles what the old one left open: the coordinator completes a commit that was decided and aborts everything else.
 use std::{
     cell::Cell,
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientContext, Message, TopicPartitionList,
-    config::FromClientConfigAndContext,
+    client::OAuthToken,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult},
     producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext, PurgeConfig},
@@ -19,8 +21,8 @@ use rdkafka::{
 };
 
 use super::{
+    connection::Connection,
     error::{failed, failed_at},
-    options::KafkaOptions,
     records,
 };
 use crate::{Append, LogError, MAX_RECORD_BYTES, Offset, Result, TopicPartition};
@@ -65,8 +67,11 @@ pub(super) struct Part<'a> {
 }
 
 /// Collects what became of the records that were sent.
-#[derive(Debug, Default)]
-struct Deliveries(Mutex<Delivered>);
+#[derive(Debug)]
+struct Deliveries {
+    connection: Connection,
+    delivered: Mutex<Delivered>,
+}
 
 #[derive(Debug, Default)]
 struct Delivered {
@@ -83,8 +88,18 @@ fn opaque(part: usize, first: bool) -> usize {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.connection.log(level, facility, text);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "Kafka producer");
+        self.connection.heard(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn Error>> {
+        Ok(self.connection.token()?)
     }
 }
 
@@ -92,7 +107,7 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(message) => {
                 let (part, offset) = (opaque >> 1, message.offset().unsigned_abs());
@@ -128,7 +143,8 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes the place of any other producer with this transactional id, and settles what it left open.
-    pub(super) fn open(options: &KafkaOptions, id: &str) -> Result<Self> {
+    pub(super) fn open(connection: &Connection, id: &str) -> Result<Self> {
+        let options = &connection.options;
         let mut config = options.client()?;
         let mut default = |name: &str, value: &str| {
             if options.setting(name).is_none() {
@@ -140,8 +156,14 @@ impl Producer {
         default("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
         default("message.max.bytes", &(MAX_RECORD_BYTES + OVERHEAD).to_string());
         config.set("transactional.id", id);
-        let inner = BaseProducer::from_config_and_context(&config, Deliveries::default())
+        let deliveries = Deliveries {
+            connection: connection.clone(),
+            delivered: Mutex::default(),
+        };
+        let inner = BaseProducer::from_config_and_context(&config, deliveries)
             .map_err(|error| failed("starting a producer", error))?;
+        // Gives it its first token, if it needs one.
+        inner.poll(Duration::ZERO);
         let producer = Self {
             inner,
             patience: options.patience(),
@@ -171,6 +193,8 @@ impl Producer {
             next: vec![0; parts.len()],
             failure: None,
         };
+        // What it heard since the last one, such as that its token has to be renewed.
+        self.inner.poll(Duration::ZERO);
         self.inner.begin_transaction().map_err(|error| {
             self.spent.set(true);
             Failure::Broken(failed("beginning a transaction", error))
@@ -281,7 +305,7 @@ impl Producer {
 
     fn delivered(&self) -> std::sync::MutexGuard<'_, Delivered> {
         let context: &Arc<Deliveries> = self.inner.client().context();
-        context.0.lock().unwrap_or_else(PoisonError::into_inner)
+        context.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -38,7 +38,7 @@ impl Transactor {
     ) -> Result<Vec<Written>, Failure> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => Producer::open(&self.shared.options, &self.id).map_err(Failure::Broken)?,
+            None => Producer::open(&self.shared.connection, &self.id).map_err(Failure::Broken)?,
         };
         // With this producer the one before has settled: what it wrote is there or not. Offsets alone may be written twice.
         if let (Some(written), Some(append)) = (&self.unsettled, appends.first())

@@ -15,7 +15,7 @@ fn where_no_broker_answers_the_error_names_the_address_in_time() {
     // Nobody listens on port 1.
     let error = error("kafka://127.0.0.1:1?default.api.timeout.ms=1000");
     assert!(
-        error.contains("no broker of Kafka answers at 127.0.0.1:1 within 1 s"),
+        error.contains("no broker of Kafka answers at 127.0.0.1:1: ") && error.contains("for 1 s"),
         "{error}"
     );
     assert!(error.contains("Connection refused"), "{error}");
@@ -26,44 +26,6 @@ fn where_no_broker_answers_the_error_names_the_address_in_time() {
 fn a_wrong_setting_is_named() {
     let error = error("kafka://127.0.0.1:1?no.such.setting=1");
     assert!(error.contains("no.such.setting"), "{error}");
-}
-
-/// A location that says who the client is; none: skip the test.
-fn sasl(password: &str) -> Option<String> {
-    let (Ok(bootstrap), Ok(user)) = (std::env::var("RECHKA_KAFKA_SASL"), std::env::var("RECHKA_KAFKA_USER")) else {
-        println!("skipped: RECHKA_KAFKA_SASL does not say where brokers are that ask for a password");
-        return None;
-    };
-    Some(format!(
-        "kafka://{bootstrap}?security.protocol=SASL_PLAINTEXT&sasl.mechanism=PLAIN&sasl.username={user}\
-         &sasl.password={password}&default.api.timeout.ms=5000"
-    ))
-}
-
-#[test]
-fn a_password_from_the_environment_opens_the_log() {
-    let Some(location) = sasl("$RECHKA_KAFKA_PASSWORD") else {
-        return;
-    };
-    let log = open(&location);
-    log.topics().unwrap();
-    let password = std::env::var("RECHKA_KAFKA_PASSWORD").unwrap();
-    assert!(!format!("{log:?}").contains(&password));
-}
-
-#[test]
-fn a_wrong_password_is_told_in_time_and_not_shown() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("password");
-    std::fs::write(&file, "hunter2").unwrap();
-    let Some(location) = sasl(&format!("@{}", file.display())) else {
-        return;
-    };
-    let begun = Instant::now();
-    let error = error(&location);
-    assert!(error.contains("Authentication failed"), "{error}");
-    assert!(!error.contains("hunter2"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod connecting;
 mod foreign;
+mod security;
 
 use std::time::Duration;
 
