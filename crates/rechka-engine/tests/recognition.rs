@@ -9,7 +9,7 @@ use std::{
 
 use common::*;
 use rechka_engine::{Metrics, Outside, Reading, RunOptions, Speech, stored};
-use rechka_log::{Append, BatchBuilder, Log, MAX_RECORD_BYTES, SqliteLog, TopicPartition};
+use rechka_log::{Append, BatchBuilder, Log, MAX_RECORD_BYTES, SqliteLog, TopicPartition, TopicSpec};
 use rechka_sql::{Mode, Pipeline, Reply, Statement};
 use rechka_types::{Kind, Partial, Transcript, headers, topics};
 
@@ -231,6 +231,7 @@ fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
     }
     let bad = [
         spoil(|record| record.key = None),
+        spoil(|record| record.key = Some("audio-stream@7".into())),
         spoil(|record| set(record, headers::ENCODING, "mp3")),
         spoil(|record| set(record, headers::RATE, "fast")),
         spoil(|record| set(record, headers::RATE, "4000000")),
@@ -253,14 +254,15 @@ fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
     let reasons = spoilt.reasons();
     assert_eq!(reasons.len(), bad.len() + 1, "{reasons:#?}");
     for hint in [
-        "give the session's name as the record's key",
+        "has 2 partitions, over which records without key are scattered",
+        "is one of records without key: take another name",
         "unknown encoding \"mp3\"",
         "header rate is \"fast\"; give a decimal number",
         "4000000 Hz is out of range",
         "frames count from the session's start",
         "begin another session to change it",
         "no whole number of frames",
-        "give the headers encoding, rate and channels",
+        "give the headers encoding, rate and channels with every record, or say what records without them are (rechka serve --audio",
         "only \"end\" is known",
         "give transcribe or translate",
         "the session is complete",
@@ -275,6 +277,38 @@ fn records_that_make_no_sense_go_to_the_dead_letters_and_the_stream_goes_on() {
         dead.iter()
             .all(|read| read.headers.iter().any(|(name, _)| name == "dead.offset"))
     );
+}
+
+/// The same words as under a key; the end of the last session, of which no record tells, is written into the audio.
+#[test]
+fn records_without_key_are_sessions_that_end_with_a_pause() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    log.create_topic(&TopicSpec::new(topics::AUDIO, 1)).unwrap();
+    append(&*log, &keyless());
+    let recogniser = start_script(
+        &log,
+        Speech {
+            pause: Duration::from_secs(2),
+            ..speech()
+        },
+    );
+    wait_for(&*log, 2);
+    recogniser.stop().unwrap();
+    let found = transcripts(&*log);
+    for (seed, name) in [(1, "audio-stream@0"), (2, "audio-stream@400")] {
+        let keyed = session("anna", &noise(seed, 40.0, 16_000), 16_000, 1_600);
+        let expected = run(&keyed, 1, speech()).transcripts();
+        let own = found.iter().filter(|transcript| transcript.session == name);
+        let own: Vec<Transcript> = own.cloned().collect();
+        assert_covered(&own, 40.0);
+        let texts = |all: &[Transcript]| all.iter().map(|one| (one.kind, one.text.clone())).collect::<Vec<_>>();
+        assert_eq!(texts(&own), texts(&expected));
+    }
+    let audio = read(&*log, topics::AUDIO);
+    let end = audio.last().unwrap();
+    assert_eq!((&*end.key, &*end.value), ("audio-stream@400", ""));
+    assert_eq!(end.headers, [(headers::CONTROL.to_owned(), headers::END.to_owned())]);
 }
 
 #[test]
@@ -422,7 +456,10 @@ fn sessions_that_fall_silent_give_their_room_to_others_and_come_back() {
     }
     wait_for(&*log, 3);
     recogniser.stop().unwrap();
-    assert_eq!(read(&*log, topics::TRANSCRIPTS), undisturbed(&interleave(all), 3));
+    assert_eq!(
+        read(&*log, topics::TRANSCRIPTS),
+        undisturbed(&interleave(all), 3, PARTITIONS)
+    );
 }
 
 #[test]
@@ -491,7 +528,7 @@ fn long_session(minutes: usize) {
         if number == 60 {
             early = resident();
         }
-        let partition = audio("anna", 8_000, 0, &[]).partition();
+        let partition = audio("anna", 8_000, 0, &[]).partition(PARTITIONS);
         let name = TopicPartition::new(topics::AUDIO, partition);
         log.delete_before(
             &name,

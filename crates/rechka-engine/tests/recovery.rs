@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, LazyLock, atomic::Ordering::SeqCst},
     thread,
     time::Duration,
@@ -10,11 +11,11 @@ use std::{
 
 use common::*;
 use rechka_engine::{EngineError, Speech};
-use rechka_log::{Log, LogError, SqliteLog};
-use rechka_types::topics;
+use rechka_log::{Log, LogError, Partition, SqliteLog, TopicSpec};
+use rechka_types::{headers, topics};
 
 static RECORDS: LazyLock<Vec<Record>> = LazyLock::new(sessions);
-static EXPECTED: LazyLock<Vec<Read>> = LazyLock::new(|| undisturbed(&RECORDS, 3));
+static EXPECTED: LazyLock<Vec<Read>> = LazyLock::new(|| undisturbed(&RECORDS, 3, PARTITIONS));
 
 /// Small epochs, so that there are many places to die in.
 fn small_steps() -> Speech {
@@ -27,16 +28,21 @@ fn small_steps() -> Speech {
 
 /// Runs a recogniser through the faults, one process each, and then without; gives the steps of the first.
 fn run(faults: &[Fault]) -> (Vec<Read>, usize) {
+    run_over(&RECORDS, PARTITIONS, 3, faults)
+}
+
+/// The same over records that make so many sessions.
+fn run_over(records: &[Record], partitions: Partition, sessions: usize, faults: &[Fault]) -> (Vec<Read>, usize) {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
-    create_audio_topic(&*log);
-    append(&*log, &RECORDS);
+    log.create_topic(&TopicSpec::new(topics::AUDIO, partitions)).unwrap();
+    append(&*log, records);
     let mut steps = 0;
     for fault in faults {
         let faulty = Faulty::new(log.clone(), *fault);
         let recogniser = start_script(&(faulty.clone() as Arc<dyn Log>), small_steps());
         wait_until("it dies or is done", || {
-            !recogniser.is_running() || complete(&*log) == 3
+            !recogniser.is_running() || complete(&*log) == sessions
         });
         let died = recogniser.stop();
         assert!(
@@ -46,7 +52,7 @@ fn run(faults: &[Fault]) -> (Vec<Read>, usize) {
         steps = steps.max(faulty.steps.load(SeqCst));
     }
     let recogniser = start_script(&log, speech());
-    wait_for(&*log, 3);
+    wait_for(&*log, sessions);
     recogniser.stop().unwrap();
     (read(&*log, topics::TRANSCRIPTS), steps)
 }
@@ -91,6 +97,25 @@ fn processes_that_die_one_after_another_change_no_transcript() {
             .collect();
         let (transcripts, _) = run(&faults);
         assert_eq!(transcripts, *EXPECTED, "{faults:?}");
+    }
+}
+
+/// Which session a record without key belongs to is found again, wherever a process died; the last session's end is given by hand, as
+/// the clock has no part in this.
+#[test]
+fn processes_that_die_change_no_session_of_records_without_key() {
+    let mut records = keyless();
+    let mut end = records.last().unwrap().clone();
+    end.value = vec![];
+    end.headers = vec![(headers::CONTROL, headers::END.into())];
+    records.push(end);
+    let expected = undisturbed(&records, 2, 1);
+    let sessions = |reads: &[Read]| reads.iter().map(|read| read.key.clone()).collect::<BTreeSet<_>>();
+    assert_eq!(sessions(&expected).len(), 2);
+    let (_, steps) = run_over(&records, 1, 2, &[Fault::Dies(usize::MAX)]);
+    for step in (0..steps).step_by((steps / 20).max(1)) {
+        let faults = [Fault::Dies(step), Fault::DiesAfterCommit(step % 5)];
+        assert_eq!(run_over(&records, 1, 2, &faults).0, expected, "{faults:?}");
     }
 }
 
@@ -152,5 +177,8 @@ fn the_size_of_records_and_their_pace_change_no_text() {
         session("vera", &noise(3, 30.0, 44_100), 44_100, 441),
     ];
     let values = |reads: &[Read]| reads.iter().map(|read| read.value.clone()).collect::<Vec<_>>();
-    assert_eq!(values(&undisturbed(&interleave(sessions), 3)), values(&EXPECTED));
+    assert_eq!(
+        values(&undisturbed(&interleave(sessions), 3, PARTITIONS)),
+        values(&EXPECTED)
+    );
 }

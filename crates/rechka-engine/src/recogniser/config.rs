@@ -1,6 +1,7 @@
 //! Settings of a recognition.
 use std::{fmt, sync::Arc, time::Duration};
 
+use rechka_log::Partition;
 use rechka_speech::{
     audio::{Encoding, PcmFormat, Vad, VadOptions},
     live::{self, Policy, VoiceActivity},
@@ -33,6 +34,8 @@ pub struct Speech {
     pub max_sessions: usize,
     /// A session that had no audio for this long gives its room to one that waits.
     pub idle: Duration,
+    /// After so long without a record, records without key belong to another session.
+    pub pause: Duration,
     /// Windows that the model gets at once.
     pub max_batch: usize,
     /// Seconds of audio of one session that may wait in memory; beyond, its partition is read no further.
@@ -46,6 +49,7 @@ impl Default for Speech {
             detector: Arc::new(|| Box::new(Vad::new(VadOptions::default()))),
             max_sessions: 256,
             idle: Duration::from_secs(10),
+            pause: Duration::from_secs(10),
             max_batch: 16,
             max_backlog: 20.0,
         }
@@ -58,6 +62,7 @@ impl fmt::Debug for Speech {
             .debug_struct("Speech")
             .field("max_sessions", &self.max_sessions)
             .field("idle", &self.idle)
+            .field("pause", &self.pause)
             .field("max_batch", &self.max_batch)
             .field("max_backlog", &self.max_backlog)
             .finish_non_exhaustive()
@@ -70,6 +75,8 @@ pub(crate) struct Config {
     /// The query that it belongs to.
     pub query: Arc<str>,
     pub topics: Topics,
+    /// Partitions of the audio topic.
+    pub partitions: Partition,
     /// Name of the model, for the transcripts' provenance.
     pub name: Arc<str>,
     pub model: LoadedModel,
@@ -102,6 +109,7 @@ impl Config {
         Ok(Config {
             query,
             topics,
+            partitions: audio.partitions,
             name: Arc::clone(&transcribe.model),
             model,
             format: format(audio)?,

@@ -10,6 +10,7 @@
 //! The final transcripts are a function of the audio alone: not of how it was batched, how long anything took, or where
 //! the process died. Audio that can't be used goes to the dead letters, and what is missing for that is reported as failed.
 mod config;
+mod keyless;
 mod metrics;
 mod model;
 mod operator;

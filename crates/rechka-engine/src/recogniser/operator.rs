@@ -1,4 +1,6 @@
 //! The operator: records to sessions, what is due to the model, what they say to the log.
+mod records;
+
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -6,14 +8,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rechka_log::{Ack, Fetched, Log, LogError, Offset, Partition, RecordRef, TopicPartition};
+use rechka_log::{Ack, Fetched, Log, LogError, Offset, Partition, TopicPartition};
 use rechka_speech::whisper::Request;
 
 use super::{
     Metrics,
     config::Config,
+    keyless,
     outbox::Outbox,
-    record::{Content, parse},
     report::Report,
     slot::{CatchUp, Sessions, Slot},
     stored,
@@ -109,69 +111,6 @@ impl Recognition {
         (self.config.speech.max_backlog.max(1.0) * RATE) as u64
     }
 
-    /// One record of a partition.
-    fn take(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>) -> Result<()> {
-        let Some(sessions) = self.partitions.get_mut(&partition) else {
-            return Ok(());
-        };
-        if offset < sessions.position {
-            return Ok(());
-        }
-        sessions.position = offset;
-        let (name, content) = match parse(record, self.config.format) {
-            Ok(parsed) => parsed,
-            Err(reason) => {
-                sessions.position = offset + 1;
-                return self.dead(partition, offset, record, &reason);
-            }
-        };
-        if let Content::Audio(audio) = &content {
-            let frames = (audio.bytes.len() / audio.format.frame_bytes()) as f64;
-            self.metrics
-                .samples
-                .fetch_add((frames * RATE / f64::from(audio.format.rate())) as u64, Relaxed);
-        }
-        sessions.newest = record.timestamp;
-        if !sessions.open.contains_key(name) && sessions.is_complete(name) {
-            sessions.position = offset + 1;
-            return match content {
-                Content::End(_) => Ok(()),
-                Content::Audio(_) => {
-                    let reason = "the session is complete: begin another one under another key";
-                    self.dead(partition, offset, record, reason)
-                }
-            };
-        }
-        sessions
-            .open
-            .entry(name.to_owned())
-            .or_insert_with(|| Slot::new(offset, &content));
-        self.wake(partition, name)?;
-        let Some(sessions) = self.partitions.get_mut(&partition) else {
-            return Ok(());
-        };
-        sessions.position = offset + 1;
-        let Some(slot) = sessions.open.get_mut(name) else {
-            return Ok(());
-        };
-        slot.wants_room = slot.stream.is_none();
-        if slot.catch_up.is_none()
-            && let Err(reason) = slot.feed(offset, record, &content)
-        {
-            self.dead(partition, offset, record, &reason)?;
-        }
-        Ok(())
-    }
-
-    fn dead(&mut self, partition: Partition, offset: Offset, record: &RecordRef<'_>, reason: &str) -> Result<()> {
-        tracing::warn!(partition, offset, reason, "a record went to the dead letters");
-        self.metrics.dead.fetch_add(1, Relaxed);
-        if let Some(sessions) = self.partitions.get_mut(&partition) {
-            sessions.counts.dead += 1;
-        }
-        Ok(self.outbox.dead(partition, offset, record, reason)?)
-    }
-
     /// Brings a session into memory if there is room.
     fn wake(&mut self, partition: Partition, name: &str) -> Result<()> {
         if self.slot_mut(partition, name).is_none_or(|slot| slot.stream.is_some()) || !self.has_room() {
@@ -190,10 +129,7 @@ impl Recognition {
         if slot.stored.replay < sessions.position {
             let from = TopicPartition::new(Arc::clone(&self.config.topics.audio), partition);
             let reader = self.log.read(vec![(from, slot.stored.replay)])?;
-            slot.catch_up = Some(CatchUp {
-                reader,
-                next: slot.stored.replay,
-            });
+            slot.catch_up = Some(CatchUp::new(reader, name, &slot.stored));
         }
         Ok(())
     }
@@ -229,66 +165,12 @@ impl Recognition {
         Ok(())
     }
 
-    /// Lets sessions that are behind their partition read the log by themselves.
-    fn catch_up(&mut self) -> Result<()> {
-        let most = self.max_backlog();
-        let mut dead = Vec::new();
-        for (&partition, sessions) in &mut self.partitions {
-            for (name, slot) in &mut sessions.open {
-                while let Some(mut catch_up) = slot.catch_up.take() {
-                    if catch_up.next >= sessions.position {
-                        break;
-                    }
-                    if slot.backlog() >= most {
-                        slot.catch_up = Some(catch_up);
-                        break;
-                    }
-                    let fetched = match catch_up.reader.poll(Duration::from_millis(100)) {
-                        Ok(Some(fetched)) => fetched,
-                        // What was there is deleted, and nothing lies behind it.
-                        Ok(None) => break,
-                        Err(LogError::Damaged { offsets, reason, .. }) => {
-                            // Where the partition's own reader met them they went to the dead letters.
-                            tracing::warn!(partition, ?offsets, reason, "records of a session are damaged");
-                            catch_up.skip(offsets.end, sessions.position);
-                            slot.catch_up = Some(catch_up);
-                            continue;
-                        }
-                        Err(error) => return Err(error.into()),
-                    };
-                    for (offset, record) in catch_up.take(&fetched, sessions.position) {
-                        // What is no record went to the dead letters when it was pushed.
-                        let Ok((session, content)) = parse(&record, self.config.format) else {
-                            continue;
-                        };
-                        if session == name
-                            && let Err(reason) = slot.feed(offset, &record, &content)
-                        {
-                            dead.push((partition, offset, fetched.clone(), reason));
-                        }
-                    }
-                    slot.catch_up = Some(catch_up);
-                }
-            }
-        }
-        for (partition, offset, fetched, reason) in dead {
-            if let Some(record) = fetched.batch.get((offset - fetched.base_offset) as usize) {
-                self.dead(partition, offset, &record, &reason)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Completes the sessions of partitions that are at their end, as soon as they have heard all that there is.
     fn complete(&mut self) {
         let now = now();
         let ended = self.partitions.values_mut().filter(|sessions| sessions.at_end);
         for slot in ended.flat_map(|sessions| sessions.open.values_mut()) {
-            match &mut slot.stream {
-                Some(stream) if slot.catch_up.is_none() => stream.finish(now),
-                Some(_) => {}
-                None => slot.wants_room = true,
-            }
+            slot.finish(now);
         }
     }
 
@@ -447,7 +329,14 @@ impl Processor for Recognition {
     fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
         let offset = next.first().copied().unwrap_or_default();
         let stored = stored::load(&*self.log, &self.config.topics.state, partition)?;
-        self.partitions.insert(partition, Sessions::new(offset, stored));
+        let mut sessions = Sessions::new(offset, stored);
+        let keyless = sessions.open.iter().filter(|(_, slot)| slot.stored.keyless);
+        if let Some((name, slot)) = keyless.max_by_key(|(_, slot)| slot.stored.replay) {
+            let from = TopicPartition::new(Arc::clone(&self.config.topics.audio), partition);
+            let unsaved = slot.stored.replay..offset;
+            sessions.keyless = keyless::resume(&*self.log, &self.config, from, name.clone(), unsaved)?;
+        }
+        self.partitions.insert(partition, sessions);
         self.look_for_end(partition);
         Ok(())
     }
@@ -490,6 +379,7 @@ impl Processor for Recognition {
         self.wake_waiting()?;
         self.catch_up()?;
         self.complete();
+        self.end_idle()?;
         let more = self.decode();
         self.collect()?;
         self.publish_partials()?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use rechka_log::{
     Append, BatchBuilder, Header, MAX_RECORD_BYTES, Offset, Partition, RecordRef, Result, TopicPartition,
 };
-use rechka_types::{Partial, Transcript};
+use rechka_types::{Partial, Transcript, headers};
 
 use super::topics::Topics;
 
@@ -52,6 +52,8 @@ pub(super) struct Outbox {
     topics: Topics,
     transcripts: Batches,
     dead: Batches,
+    /// Ends of sessions, into the audio itself.
+    ends: Batches,
     state: Batches,
     /// These don't wait: they go out by themselves.
     partials: Batches,
@@ -64,6 +66,7 @@ impl Outbox {
             topics,
             transcripts: Batches::default(),
             dead: Batches::default(),
+            ends: Batches::default(),
             state: Batches::default(),
             partials: Batches::default(),
         }
@@ -111,6 +114,13 @@ impl Outbox {
         self.dead.push(partition, None, &[], timestamp, &headers)
     }
 
+    /// The end of a session whose audio does not say it.
+    pub fn end(&mut self, partition: Partition, session: &str, timestamp: i64) -> Result<()> {
+        let end = [(headers::CONTROL, headers::END.as_bytes())];
+        self.ends
+            .push(partition, Some(session.as_bytes()), &[], timestamp, &end)
+    }
+
     /// The state of a session; an empty value: nothing is known of it any more.
     pub fn state(&mut self, partition: Partition, session: &str, value: &[u8], timestamp: i64) -> Result<()> {
         self.state
@@ -119,7 +129,9 @@ impl Outbox {
 
     /// Whether others wait for what is in it.
     pub fn is_urgent(&self) -> bool {
-        !self.transcripts.0.is_empty() || !self.dead.0.is_empty()
+        [&self.transcripts, &self.dead, &self.ends]
+            .iter()
+            .any(|batches| !batches.0.is_empty())
     }
 
     /// Whether so much waits that it should be written first.
@@ -131,6 +143,7 @@ impl Outbox {
     pub fn epoch(&mut self) -> (Vec<Append>, Vec<Append>) {
         let mut output = appends_to(&self.topics.transcripts, &mut self.transcripts);
         output.append(&mut appends_to(&self.topics.dead().into(), &mut self.dead));
+        output.append(&mut appends_to(&self.topics.audio, &mut self.ends));
         (output, appends_to(&self.topics.state, &mut self.state))
     }
 
@@ -159,6 +172,7 @@ impl Outbox {
         for batches in [
             &mut self.transcripts,
             &mut self.dead,
+            &mut self.ends,
             &mut self.state,
             &mut self.partials,
         ] {

@@ -42,8 +42,11 @@ pub(super) struct Settings {
     pub translate: bool,
 }
 
-/// The session and the content of a record, or why it has none.
-pub(super) fn parse<'a>(record: &RecordRef<'a>, default: Option<PcmFormat>) -> Result<(&'a str, Content<'a>), String> {
+/// The session that a record names, if it names one, and its content; or why it has none.
+pub(super) fn parse<'a>(
+    record: &RecordRef<'a>,
+    default: Option<PcmFormat>,
+) -> Result<(Option<&'a str>, Content<'a>), String> {
     let session = session(record)?;
     match text(record, headers::CONTROL)? {
         Some(headers::END) => {
@@ -58,7 +61,10 @@ pub(super) fn parse<'a>(record: &RecordRef<'a>, default: Option<PcmFormat>) -> R
     }
     let format = format(record)?
         .or(default)
-        .ok_or("no format: give the headers encoding, rate and channels with every record")?;
+        .ok_or(
+            "no format: give the headers encoding, rate and channels with every record, or say what records without them are \
+             (rechka serve --audio s16le:44100; in SQL format = 's16le', rate = 44100)",
+        )?;
     let bytes = record.value;
     if bytes.is_empty() || !bytes.len().is_multiple_of(format.frame_bytes()) {
         return Err(format!(
@@ -91,17 +97,17 @@ pub(super) fn parse<'a>(record: &RecordRef<'a>, default: Option<PcmFormat>) -> R
     Ok((session, Content::Audio(audio)))
 }
 
-fn session<'a>(record: &RecordRef<'a>) -> Result<&'a str, String> {
-    let key = record
-        .key
-        .ok_or("no key: give the session's name as the record's key")?;
+fn session<'a>(record: &RecordRef<'a>) -> Result<Option<&'a str>, String> {
+    let Some(key) = record.key else { return Ok(None) };
     if key.is_empty() || key.len() > LONGEST_NAME {
         return Err(format!(
             "a key of {} bytes; a session's name has 1 to {LONGEST_NAME}",
             key.len()
         ));
     }
-    std::str::from_utf8(key).map_err(|_| "the key is not UTF-8: give the session's name as text".into())
+    std::str::from_utf8(key)
+        .map(Some)
+        .map_err(|_| "the key is not UTF-8: give the session's name as text".into())
 }
 
 fn format(record: &RecordRef<'_>) -> Result<Option<PcmFormat>, String> {

@@ -7,6 +7,7 @@ use std::{
 use rechka_log::{Fetched, Offset, Reader, RecordRef};
 
 use super::{
+    keyless::Keyless,
     record::{Content, Settings},
     stored::Stored,
     stream::Stream,
@@ -23,6 +24,8 @@ pub(super) struct Sessions {
     /// The timestamp of the last record.
     pub newest: i64,
     pub open: BTreeMap<String, Slot>,
+    /// Which of them the records without key belong to.
+    pub keyless: Keyless,
     complete: VecDeque<String>,
     /// No more audio comes.
     pub at_end: bool,
@@ -53,6 +56,8 @@ pub(super) struct Slot {
 pub(super) struct CatchUp {
     pub reader: Box<dyn Reader>,
     pub next: Offset,
+    /// Which session the records without key belong to.
+    pub keyless: Keyless,
 }
 
 impl Sessions {
@@ -62,6 +67,7 @@ impl Sessions {
             position,
             newest: 0,
             open: BTreeMap::new(),
+            keyless: Keyless::new(None),
             complete: VecDeque::new(),
             at_end: false,
             end_is_told: false,
@@ -128,15 +134,18 @@ impl Slot {
         }
     }
 
-    /// A session whose first record is at `offset`.
-    pub fn new(offset: Offset, content: &Content<'_>) -> Self {
+    /// A session whose first record is at `offset`, and may have no key.
+    pub fn new(offset: Offset, content: &Content<'_>, keyless: bool) -> Self {
         let settings = match content {
             Content::Audio(audio) => audio.settings.clone(),
             Content::End(_) => Settings::default(),
         };
         Slot {
             unsaved: true,
-            ..Slot::waiting(Stored::new(offset, settings))
+            ..Slot::waiting(Stored {
+                keyless,
+                ..Stored::new(offset, settings)
+            })
         }
     }
 
@@ -180,6 +189,16 @@ impl Slot {
         }
     }
 
+    /// Takes it that nothing more comes, at a record that it must have been fed up to.
+    pub fn finish(&mut self, now: i64) {
+        match &mut self.stream {
+            Some(stream) if self.catch_up.is_none() => stream.finish(now),
+            // It finds out by itself when it reads as far.
+            Some(_) => {}
+            None => self.wants_room = true,
+        }
+    }
+
     /// Whether it has audio for the model.
     pub fn is_due(&self) -> bool {
         self.stream
@@ -194,6 +213,15 @@ impl Slot {
 }
 
 impl CatchUp {
+    /// Reads from where a session must be read again.
+    pub fn new(reader: Box<dyn Reader>, session: &str, stored: &Stored) -> Self {
+        CatchUp {
+            reader,
+            next: stored.replay,
+            keyless: Keyless::new(stored.keyless.then(|| session.to_owned())),
+        }
+    }
+
     /// The records of `fetched` that are still to be read before `position`, with their offsets.
     pub fn take<'a>(&mut self, fetched: &'a Fetched, position: Offset) -> Vec<(Offset, RecordRef<'a>)> {
         let records = (fetched.base_offset..).zip(fetched.batch.iter());

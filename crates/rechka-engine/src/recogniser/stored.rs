@@ -23,6 +23,9 @@ struct Record {
 pub(super) struct Stored {
     /// Where its audio must be read again from: at or before the record that holds the checkpoint.
     pub replay: Offset,
+    /// The first frame of the record there, which need not say it itself.
+    #[serde(default)]
+    pub replay_frame: u64,
     /// The offset after the last record that it took.
     pub taken: Offset,
     /// Where the audio around the checkpoint began.
@@ -30,6 +33,9 @@ pub(super) struct Stored {
     /// The format of its audio, once there was some.
     pub format: Option<PcmFormat>,
     pub settings: Settings,
+    /// Whether its records have no key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keyless: bool,
     pub session: SessionState,
 }
 
@@ -47,10 +53,12 @@ impl Stored {
     pub fn new(offset: Offset, settings: Settings) -> Self {
         Stored {
             replay: offset,
+            replay_frame: 0,
             taken: offset,
             origin: Origin::default(),
             format: None,
             settings,
+            keyless: false,
             session: SessionState::default(),
         }
     }

@@ -21,14 +21,18 @@ const LONGEST_GAP_SECONDS: u64 = 86_400;
 pub(super) struct Stream {
     session: Session<Box<dyn VoiceActivity>>,
     settings: Settings,
+    keyless: bool,
     /// None before the first audio and after the last.
     decoder: Option<PcmStream>,
     format: Option<PcmFormat>,
     origin: Origin,
     /// The number of the frame that comes next.
     next_frame: u64,
-    /// Where its audio must be read again from while there is no mark.
+    /// The number of the first frame of the record that is read next, if it does not say it itself: one that is read again begins earlier.
+    read_frame: u64,
+    /// Where its audio must be read again from while there is no mark, and the first frame there.
     replay: Offset,
+    replay_frame: u64,
     taken: Offset,
     complete: bool,
     /// The records from the checkpoint on, oldest first.
@@ -41,6 +45,8 @@ struct Mark {
     offset: Offset,
     timestamp: i64,
     origin: Origin,
+    /// Its first frame.
+    first: u64,
     /// Its first frame that was new.
     frame: u64,
 }
@@ -51,11 +57,14 @@ impl Stream {
         let mut stream = Stream {
             session: Session::restore(config, detector, stored.session.clone()),
             settings: stored.settings.clone(),
+            keyless: stored.keyless,
             decoder: None,
             format: stored.format,
             origin: stored.origin,
             next_frame: stored.origin.frame,
+            read_frame: stored.replay_frame,
             replay: stored.replay,
+            replay_frame: stored.replay_frame,
             taken: stored.taken,
             complete: false,
             marks: VecDeque::new(),
@@ -72,10 +81,12 @@ impl Stream {
         let mark = self.marks.front();
         Stored {
             replay: mark.map_or(self.replay, |mark| mark.offset),
+            replay_frame: mark.map_or(self.replay_frame, |mark| mark.first),
             taken: self.taken,
             origin: mark.map_or(self.origin, |mark| mark.origin),
             format: self.format,
             settings: self.settings.clone(),
+            keyless: self.keyless,
             session: self.session.state().clone(),
         }
     }
@@ -109,7 +120,7 @@ impl Stream {
             {
                 self.skip(frames);
             }
-            self.mark(offset, timestamp);
+            self.mark(offset, timestamp, self.read_frame);
             self.finish(timestamp);
         }
         self.taken = self.taken.max(offset + 1);
@@ -121,7 +132,7 @@ impl Stream {
             return;
         }
         if self.marks.is_empty() {
-            self.mark(self.taken, now);
+            self.mark(self.taken, now, self.read_frame);
         }
         self.finish_decoder();
         self.complete = true;
@@ -155,13 +166,14 @@ impl Stream {
             );
         }
         let frames = (audio.bytes.len() / format.frame_bytes()) as u64;
-        let first = audio.frame.unwrap_or(self.next_frame);
+        let first = audio.frame.unwrap_or(self.read_frame);
         if self.is_beyond_belief(first) {
             return Err(format!(
                 "frame {first} is more than a day after frame {}, which comes next: frames count from the session's start",
                 self.next_frame
             ));
         }
+        self.read_frame = first.saturating_add(frames);
         let known = self.next_frame.saturating_sub(first);
         if known >= frames {
             return Ok(());
@@ -169,7 +181,7 @@ impl Stream {
         if first > self.next_frame {
             self.skip(first);
         }
-        self.mark(offset, timestamp);
+        self.mark(offset, timestamp, first);
         if self.decoder.is_none() {
             self.open_decoder(format, 0);
         }
@@ -219,12 +231,13 @@ impl Stream {
         }
     }
 
-    fn mark(&mut self, offset: Offset, timestamp: i64) {
+    fn mark(&mut self, offset: Offset, timestamp: i64, first: u64) {
         let (origin, frame) = (self.origin, self.next_frame);
         self.marks.push_back(Mark {
             offset,
             timestamp,
             origin,
+            first,
             frame,
         });
     }

@@ -21,6 +21,7 @@ use rechka_speech::{
 use rechka_sql::{Pipeline, plan::Precision};
 use rechka_types::{Kind, Transcript, headers, topics};
 
+/// Partitions of the topic of audio, unless a test makes it with others.
 pub const PARTITIONS: Partition = 2;
 
 /// A model that writes what the bits of its audio are: a word for every loud third of a second.
@@ -189,8 +190,8 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn partition(&self) -> Partition {
-        partition_for_key(self.key.clone().unwrap_or_default().as_bytes(), PARTITIONS)
+    pub fn partition(&self, partitions: Partition) -> Partition {
+        partition_for_key(self.key.clone().unwrap_or_default().as_bytes(), partitions)
     }
 }
 
@@ -252,6 +253,21 @@ pub fn audio(name: &str, rate: u32, frame: usize, bytes: &[u8]) -> Record {
     }
 }
 
+/// What a program writes that knows no sessions: two stretches of sound with a pause between them that ends the first, then silence.
+pub fn keyless() -> Vec<Record> {
+    let stretch = |seed, began: i64| {
+        let records = session("nobody", &noise(seed, 40.0, 16_000), 16_000, 1_600);
+        let bare = records.into_iter().filter(|record| !record.value.is_empty());
+        bare.map(move |mut record| {
+            record.key = None;
+            record.headers.retain(|(name, _)| *name != headers::FRAME);
+            record.timestamp += began;
+            record
+        })
+    };
+    stretch(1, 0).chain(stretch(2, 60_000)).collect()
+}
+
 /// The records of several sessions, by turns.
 pub fn interleave(sessions: Vec<Vec<Record>>) -> Vec<Record> {
     let longest = sessions.iter().map(Vec::len).max().unwrap_or(0);
@@ -273,11 +289,20 @@ pub fn create_audio_topic(log: &dyn Log) {
     log.create_topic(&TopicSpec::new(topics::AUDIO, PARTITIONS)).unwrap();
 }
 
+fn partitions(log: &dyn Log, topic: &str) -> Partition {
+    let topics = log.topics().unwrap();
+    topics.iter().find(|spec| &*spec.name == topic).unwrap().partitions
+}
+
 pub fn append(log: &dyn Log, records: &[Record]) {
-    for record in records.chunks(16) {
-        for partition in 0..PARTITIONS {
+    let partitions = partitions(log, topics::AUDIO);
+    for records in records.chunks(16) {
+        for partition in 0..partitions {
             let mut batch = BatchBuilder::new();
-            for record in record.iter().filter(|record| record.partition() == partition) {
+            for record in records
+                .iter()
+                .filter(|record| record.partition(partitions) == partition)
+            {
                 let headers: Vec<_> = record
                     .headers
                     .iter()
@@ -313,7 +338,7 @@ pub struct Read {
 /// All records of a topic, those of each key in order.
 pub fn read(log: &dyn Log, topic: &str) -> Vec<Read> {
     let mut found = Vec::new();
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions(log, topic) {
         let name = TopicPartition::new(topic, partition);
         let offsets = log.offsets(&name).unwrap();
         let mut reader = log.read(vec![(name, offsets.start)]).unwrap();
@@ -379,10 +404,10 @@ pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
 }
 
 /// What the sessions' transcripts are when nothing goes wrong.
-pub fn undisturbed(records: &[Record], sessions: usize) -> Vec<Read> {
+pub fn undisturbed(records: &[Record], sessions: usize, partitions: Partition) -> Vec<Read> {
     let directory = tempfile::tempdir().unwrap();
     let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
-    create_audio_topic(&*log);
+    log.create_topic(&TopicSpec::new(topics::AUDIO, partitions)).unwrap();
     append(&*log, records);
     let recogniser = start_script(&log, speech());
     wait_for(&*log, sessions);
