@@ -6,5 +6,6 @@ mod transcription;
 mod word_error;
 
 pub use normalise::normalise;
+pub use subtitles::Subtitles;
 pub use transcription::Transcription;
 pub use word_error::WordErrors;

@@ -4,7 +4,7 @@
 //! A long segment is split by its words, at a pause where there is one, after a sentence or a clause where the caption is
 //! full enough, anywhere else otherwise. Times never go back, so that no two captions overlap.
 use crate::{Segment, Word};
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 /// Characters of a line.
 const LINE: usize = 42;
@@ -31,32 +31,101 @@ struct Piece {
     end: f64,
 }
 
-/// SubRip. There is nothing to escape with; an arrow in the text, which would read as a time, is drawn otherwise.
-pub(super) fn srt(segments: &[Segment]) -> String {
-    let mut srt = String::new();
-    for (index, caption) in captions(segments).iter().enumerate() {
-        let (start, end) = (clock(caption.start, ','), clock(caption.end, ','));
-        let text = caption.lines.join("\n").replace("-->", "→");
-        // Writing to a string can't fail.
-        let _ = write!(srt, "{}\n{start} --> {end}\n{text}\n\n", index + 1);
-    }
-    srt
+/// Subtitles of one or more speakers, written segment by segment as they come.
+#[derive(Clone, Debug)]
+pub struct Subtitles {
+    format: Format,
+    /// How many captions there were.
+    count: usize,
+    /// Where the last caption of each speaker ended, in seconds.
+    ends: HashMap<String, f64>,
 }
 
-/// WebVTT (W3C, 2019).
-pub(super) fn vtt(segments: &[Segment]) -> String {
-    let mut vtt = String::from("WEBVTT\n\n");
-    for caption in captions(segments) {
-        let (start, end) = (clock(caption.start, '.'), clock(caption.end, '.'));
-        let text = caption
-            .lines
-            .join("\n")
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(vtt, "{start} --> {end}\n{text}\n\n");
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    Srt,
+    Vtt,
+}
+
+impl Subtitles {
+    /// SubRip.
+    pub fn srt() -> Self {
+        Self::new(Format::Srt)
     }
-    vtt
+
+    /// WebVTT (W3C, 2019).
+    pub fn vtt() -> Self {
+        Self::new(Format::Vtt)
+    }
+
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            count: 0,
+            ends: HashMap::new(),
+        }
+    }
+
+    /// What stands before the first caption.
+    pub fn head(&self) -> &'static str {
+        match self.format {
+            Format::Srt => "",
+            Format::Vtt => "WEBVTT\n\n",
+        }
+    }
+
+    /// The captions of the next segment of a speaker; a name that is not empty is written before each. Times count from the
+    /// speaker's start.
+    pub fn add(&mut self, speaker: &str, segment: &Segment) -> String {
+        let earliest = self.ends.get(speaker).copied().unwrap_or(0.0);
+        let captions = captions(segment, earliest);
+        if let Some(last) = captions.last() {
+            self.ends.insert(speaker.to_owned(), last.end);
+        }
+        let mut text = String::new();
+        for caption in captions {
+            self.count += 1;
+            match self.format {
+                Format::Srt => caption.write_srt(self.count, speaker, &mut text),
+                Format::Vtt => caption.write_vtt(speaker, &mut text),
+            }
+        }
+        text
+    }
+
+    /// A speaker says nothing more.
+    pub fn end(&mut self, speaker: &str) {
+        self.ends.remove(speaker);
+    }
+
+    /// A whole file of one speaker.
+    pub(super) fn whole(mut self, segments: &[Segment]) -> String {
+        let captions = segments.iter().map(|segment| self.add("", segment));
+        let captions: String = captions.collect();
+        self.head().to_owned() + &captions
+    }
+}
+
+impl Caption {
+    /// There is nothing to escape with; an arrow in the text, which would read as a time, is drawn otherwise.
+    fn write_srt(&self, number: usize, speaker: &str, srt: &mut String) {
+        let (start, end) = (clock(self.start, ','), clock(self.end, ','));
+        let colon = if speaker.is_empty() { "" } else { ": " };
+        let text = format!("{speaker}{colon}{}", self.lines.join("\n")).replace("-->", "→");
+        // Writing to a string can't fail.
+        let _ = write!(srt, "{number}\n{start} --> {end}\n{text}\n\n");
+    }
+
+    fn write_vtt(&self, speaker: &str, vtt: &mut String) {
+        let (start, end) = (clock(self.start, '.'), clock(self.end, '.'));
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let voice = match speaker {
+            "" => String::new(),
+            _ => format!("<v {}>", escaped(speaker)),
+        };
+        let text = escaped(&self.lines.join("\n"));
+        let _ = write!(vtt, "{start} --> {end}\n{voice}{text}\n\n");
+    }
 }
 
 /// `hours:minutes:seconds` with milliseconds; hours take as many digits as they need.
@@ -71,23 +140,22 @@ fn clock(seconds: f64, point: char) -> String {
     )
 }
 
-fn captions(segments: &[Segment]) -> Vec<Caption> {
+/// The captions of a segment; none starts before `earliest`.
+fn captions(segment: &Segment, mut earliest: f64) -> Vec<Caption> {
     let mut captions: Vec<Caption> = Vec::new();
-    for segment in segments {
-        let mut rest = &pieces(segment)[..];
-        while !rest.is_empty() {
-            let (shown, after) = rest.split_at(caption_length(rest));
-            let earliest = captions.last().map_or(0.0, |last| last.end);
-            // `max` also keeps what is not a number out.
-            let start = shown[0].start.max(earliest);
-            let end = shown[shown.len() - 1].end.max(start);
-            captions.push(Caption {
-                start,
-                end,
-                lines: lines(shown),
-            });
-            rest = after;
-        }
+    let pieces = pieces(segment);
+    let mut rest = &pieces[..];
+    while !rest.is_empty() {
+        let (shown, after) = rest.split_at(caption_length(rest));
+        // `max` also keeps what is not a number out.
+        let start = shown[0].start.max(earliest);
+        let end = shown[shown.len() - 1].end.max(start);
+        captions.push(Caption {
+            start,
+            end,
+            lines: lines(shown),
+        });
+        (rest, earliest) = (after, end);
     }
     captions
 }
@@ -233,6 +301,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn srt(segments: &[Segment]) -> String {
+        Subtitles::srt().whole(segments)
+    }
+
+    fn vtt(segments: &[Segment]) -> String {
+        Subtitles::vtt().whole(segments)
+    }
+
+    fn all_captions(segments: &[Segment]) -> Vec<Caption> {
+        let mut earliest = 0.0;
+        let captions = segments.iter().flat_map(|segment| {
+            let captions = captions(segment, earliest);
+            earliest = captions.last().map_or(earliest, |last| last.end);
+            captions
+        });
+        captions.collect()
+    }
+
     #[test]
     fn a_short_segment_is_one_caption() {
         let segments = [segment(" Seven, three.", 1.0, 2.5)];
@@ -240,6 +326,28 @@ mod tests {
         assert_eq!(
             vtt(&segments),
             "WEBVTT\n\n00:00:01.000 --> 00:00:02.500\nSeven, three.\n\n"
+        );
+    }
+
+    #[test]
+    fn captions_of_several_speakers_come_as_they_speak() {
+        let mut subtitles = Subtitles::srt();
+        assert_eq!(
+            subtitles.add("anna", &segment("one", 5.0, 6.0)),
+            "1\n00:00:05,000 --> 00:00:06,000\nanna: one\n\n"
+        );
+        assert_eq!(
+            subtitles.add("boris", &segment("two", 1.0, 2.0)),
+            "2\n00:00:01,000 --> 00:00:02,000\nboris: two\n\n"
+        );
+        assert_eq!(
+            subtitles.add("anna", &segment("three", 5.5, 7.0)),
+            "3\n00:00:06,000 --> 00:00:07,000\nanna: three\n\n",
+            "one speaker's captions don't overlap"
+        );
+        assert_eq!(
+            Subtitles::vtt().add("a<b", &segment("one", 0.0, 1.0)),
+            "00:00:00.000 --> 00:00:01.000\n<v a&lt;b>one\n\n"
         );
     }
 
@@ -269,7 +377,7 @@ mod tests {
             words: words.collect(),
             ..segment(text, 0.0, 5.0)
         };
-        let captions = captions(&[segment]);
+        let captions = captions(&segment, 0.0);
         assert_eq!(captions.len(), 2);
         assert!(captions[0].lines[1].ends_with("eleven."), "{:?}", captions[0].lines);
         assert!((captions[0].end - 3.2).abs() < 1e-9 && (captions[1].start - 3.3).abs() < 1e-9);
@@ -284,10 +392,11 @@ mod tests {
             probability: 1.0,
         };
         let words = vec![word("one", 0.0), word("two", 2.0)];
-        let captions = captions(&[Segment {
+        let segment = Segment {
             words,
             ..segment("one two", 0.0, 2.5)
-        }]);
+        };
+        let captions = captions(&segment, 0.0);
         assert_eq!(
             captions.iter().map(|caption| caption.start).collect::<Vec<_>>(),
             [0.0, 2.0]
@@ -341,7 +450,7 @@ mod tests {
             let text = words.iter().map(|word| word.word.clone()).collect::<Vec<_>>().join(" ");
             segments.push(Segment { words, ..segment(&text, 0.0, 1.0) });
             let mut time = 0.0;
-            for caption in captions(&segments) {
+            for caption in all_captions(&segments) {
                 prop_assert!(time <= caption.start && caption.start <= caption.end);
                 time = caption.end;
                 prop_assert!((1..=LINES).contains(&caption.lines.len()), "{:?}", caption.lines);
@@ -350,8 +459,8 @@ mod tests {
                 }
             }
             let (srt, vtt) = (srt(&segments), vtt(&segments));
-            prop_assert_eq!(srt.matches("-->").count(), captions(&segments).len());
-            prop_assert_eq!(vtt.matches("-->").count(), captions(&segments).len());
+            prop_assert_eq!(srt.matches("-->").count(), all_captions(&segments).len());
+            prop_assert_eq!(vtt.matches("-->").count(), all_captions(&segments).len());
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A whole transcript in the formats that people have readers for.
-use super::subtitles;
+use super::subtitles::Subtitles;
 use crate::whisper::{Task, language_name, writes_spaces};
 use crate::{Segment, Word};
 use serde::Serialize;
@@ -46,12 +46,12 @@ impl Transcription {
 
     /// SubRip subtitles: captions of at most two lines of 42 characters.
     pub fn to_srt(&self) -> String {
-        subtitles::srt(&self.segments)
+        Subtitles::srt().whole(&self.segments)
     }
 
     /// WebVTT subtitles: captions of at most two lines of 42 characters.
     pub fn to_vtt(&self) -> String {
-        subtitles::vtt(&self.segments)
+        Subtitles::vtt().whole(&self.segments)
     }
 
     /// OpenAI's `json`: the text, and what it is billed by.
