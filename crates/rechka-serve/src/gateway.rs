@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The gateway over one log.
 ///
 /// [`Gateway::new`] reads what is going on from the log and starts its threads; [`Gateway::serve`] serves until it is told to stop.
-/// A session belongs to one gateway at a time: two must not serve the same log at once.
+/// Several may serve the same log. A session belongs to the one that its client came to last.
 pub struct Gateway {
     shared: Arc<Shared>,
     threads: [JoinHandle<()>; 2],
@@ -80,8 +80,9 @@ impl Gateway {
             catalog.session_stored(record, true);
         }
         let metrics = Arc::new(Metrics::default());
-        metrics.open_sessions(recovered.open.len());
+        let sessions_from = recovered.sessions_from;
         let sequencer = Sequencer::new(
+            &uuid::Uuid::new_v4().to_string(),
             recovered,
             limits.sessions,
             limits.resume,
@@ -89,7 +90,8 @@ impl Gateway {
             Instant::now(),
         );
         let (ingest, storing) = Ingest::start(log.clone(), sequencer, metrics.clone())?;
-        let (follower, following) = Follower::start(log.clone(), catalog.clone(), partitions)?;
+        let (follower, following) =
+            Follower::start(log.clone(), catalog.clone(), partitions, sessions_from, ingest.jobs())?;
         let (stop, stopping) = stopping::signal();
         let shared = Shared {
             library: Library::new(log, limits.readers),

@@ -47,4 +47,5 @@ mod views;
 pub use config::{GatewayConfig, Limits, Probe};
 pub use error::ServeError;
 pub use gateway::Gateway;
+pub use http::speech_segment;
 pub use session::SESSIONS;

@@ -73,11 +73,12 @@ fn transcription(summary: &Summary, segments: &[Transcript]) -> Transcription {
         task: Task::Transcribe,
         language: language.unwrap_or_default(),
         duration: summary.seconds,
-        segments: speech.map(segment).collect(),
+        segments: speech.map(speech_segment).collect(),
     }
 }
 
-fn segment(transcript: &Transcript) -> Segment {
+/// A final segment as subtitles are written of.
+pub fn speech_segment(transcript: &Transcript) -> Segment {
     let words = transcript.words.iter().map(|word| Word {
         word: word.word.clone(),
         start: word.start,

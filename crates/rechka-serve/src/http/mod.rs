@@ -9,6 +9,8 @@ mod sessions;
 mod views;
 mod wav;
 
+pub use export::speech_segment;
+
 use std::sync::Arc;
 
 use axum::{

@@ -9,6 +9,7 @@ use rechka_log::{Log, LogError, Offset};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    SessionRecord, follow_up,
     group::{Counts, Group},
     sequencer::{Sequencer, Turn},
 };
@@ -59,6 +60,8 @@ pub(crate) enum Job {
         /// Which one.
         connection: u64,
     },
+    /// A session's record was written, here or by another gateway.
+    Heard(Box<SessionRecord>),
     /// Time has passed.
     Tick,
 }
@@ -125,6 +128,11 @@ impl Ingest {
         Ok((Self { jobs }, thread))
     }
 
+    /// The way to the thread alone.
+    pub fn jobs(&self) -> mpsc::Sender<Job> {
+        self.jobs.clone()
+    }
+
     /// Hands over a job, waiting for room.
     pub async fn send(&self, job: Job) -> Result<(), Refusal> {
         self.jobs.send(job).await.map_err(|_| Refusal::Stopping)
@@ -151,7 +159,10 @@ fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, m
         let mut next = Some(first);
         while let Some(job) = next {
             match job {
-                Job::Open { hello, reply } => sequencer.open(&hello, reply, &mut turn),
+                Job::Open { hello, reply } => match take_up(log, &mut sequencer, &hello, &mut turn) {
+                    Ok(()) => sequencer.open(&hello, reply, &mut turn),
+                    Err(error) => drop(reply.send(Err(Refusal::Storage(error.to_string())))),
+                },
                 Job::Audio {
                     session,
                     connection,
@@ -164,7 +175,11 @@ fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, m
                 }
                 Job::End { session, connection } => sequencer.end(&session, connection, &mut turn),
                 Job::Leave { session, connection } => sequencer.leave(&session, connection, &turn),
-                Job::Tick => sequencer.expire(&mut turn),
+                Job::Heard(record) => sequencer.heard(*record, turn.now),
+                Job::Tick => {
+                    end_left_behind(log, &mut sequencer, &mut turn);
+                    sequencer.expire(&mut turn);
+                }
             }
             jobs_bytes += JOB_BYTES;
             let full = bytes + jobs_bytes >= TURN_BYTES;
@@ -183,6 +198,29 @@ fn run(log: &dyn Log, mut sequencer: Sequencer, mut jobs: mpsc::Receiver<Job>, m
             }
         }
         metrics.open_sessions(sequencer.open_sessions());
+    }
+}
+
+/// Takes up the session that a client asks for, if another gateway had it.
+fn take_up(log: &dyn Log, sequencer: &mut Sequencer, hello: &Hello, turn: &mut Turn) -> Result<(), LogError> {
+    let Some(record) = hello.session.as_ref().and_then(|id| sequencer.elsewhere(id)) else {
+        return Ok(());
+    };
+    if sequencer.is_full() {
+        return Ok(()); // The client is told so.
+    }
+    let record = follow_up(log, record.clone(), sequencer.partitions())?;
+    sequencer.take_up(record, true, turn);
+    Ok(())
+}
+
+/// Ends the sessions of gateways that are gone.
+fn end_left_behind(log: &dyn Log, sequencer: &mut Sequencer, turn: &mut Turn) {
+    for record in sequencer.left_behind(turn.now) {
+        match follow_up(log, record, sequencer.partitions()) {
+            Ok(record) => sequencer.take_up(record, false, turn),
+            Err(error) => tracing::warn!(%error, "a session that was left behind can't be ended; trying again"),
+        }
     }
 }
 
@@ -218,7 +256,7 @@ mod tests {
         crate::topics::ensure(&log, 1).unwrap();
         let catalog = Arc::new(Catalog::new(1, 10));
         let recovered = recover(&log, 1).unwrap();
-        let sequencer = Sequencer::new(recovered, 10, Duration::ZERO, catalog.clone(), Instant::now());
+        let sequencer = Sequencer::new("g", recovered, 10, Duration::ZERO, catalog.clone(), Instant::now());
         let name = "n".repeat(64);
         let session = SessionId::parse(&name).unwrap();
         let hello = Hello::parse(&format!(

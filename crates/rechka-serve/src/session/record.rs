@@ -9,9 +9,12 @@ use crate::protocol::{Hello, Pace, SessionId, Task};
 ///
 /// A record is written when a session begins, after every [`CHECKPOINT_SECONDS`] of its audio, after [`CHECKPOINT_RECORDS`] of
 /// others' in its partition, and when it ends; always in the same
-/// atomic append as the audio it speaks of. After a restart the gateway reads these records, and only the audio that
-/// came after the last of them, to know which frame every open session goes on with: that work is bounded by the number of
+/// atomic append as the audio it speaks of. Whoever takes a session up reads these records, and only the audio that
+/// came after the last of them, to know which frame it goes on with: that work is bounded by the number of
 /// sessions, not by their length.
+///
+/// Gateways tell each other by it who has a session: whoever takes it up writes a record, and writes it again once in a while for as
+/// long as the session is open. One of which nothing is heard belongs to nobody any more.
 pub const SESSIONS: &str = "sessions";
 
 /// Seconds of audio between two records of a session.
@@ -36,6 +39,9 @@ pub(crate) struct Mark {
 pub(crate) struct SessionRecord {
     /// Its name.
     pub session: String,
+    /// The gateway that has its client.
+    #[serde(default)]
+    pub gateway: String,
     /// Milliseconds since 1970-01-01 UTC.
     pub created: i64,
     /// Encoding, rate and channels.
@@ -65,10 +71,11 @@ pub(crate) struct SessionRecord {
 
 impl SessionRecord {
     /// A session that begins; its audio will be found from `offset` on.
-    pub fn begin(session: &SessionId, hello: &Hello, created: i64, offset: Offset) -> Self {
+    pub fn begin(session: &SessionId, gateway: &str, hello: &Hello, created: i64, offset: Offset) -> Self {
         let mark = Mark { frame: 0, offset };
         Self {
             session: session.as_str().to_owned(),
+            gateway: gateway.to_owned(),
             created,
             format: hello.format,
             language: hello.language.clone(),
@@ -134,7 +141,7 @@ mod tests {
 
     fn record() -> SessionRecord {
         let hello = Hello::parse(r#"{"encoding":"pcm_s16le","rate":1000,"channels":1,"task":"translate"}"#).unwrap();
-        SessionRecord::begin(&SessionId::parse("s").unwrap(), &hello, 5, 100)
+        SessionRecord::begin(&SessionId::parse("s").unwrap(), "g", &hello, 5, 100)
     }
 
     #[test]

@@ -18,13 +18,17 @@ pub(crate) struct Recovered {
     pub ended: Vec<SessionRecord>,
     /// By partition of the audio topic: where the next record goes.
     pub ends: Vec<Offset>,
+    /// The sessions' records from here on were not read.
+    pub sessions_from: Offset,
 }
 
 /// Reads the sessions' records, and the audio that came after the last record of each open session.
 pub(crate) fn recover(log: &dyn Log, partitions: u32) -> Result<Recovered> {
     let mut sessions = HashMap::new();
     let partition = TopicPartition::new(SESSIONS, 0);
-    scan(log, &partition, log.offsets(&partition)?, |_, record| {
+    let records = log.offsets(&partition)?;
+    let sessions_from = records.end;
+    scan(log, &partition, records, |_, record| {
         match serde_json::from_slice::<SessionRecord>(record.value) {
             Ok(session) => match SessionId::parse(&session.session) {
                 Ok(id) => drop(sessions.insert(id, session)),
@@ -61,7 +65,24 @@ pub(crate) fn recover(log: &dyn Log, partitions: u32) -> Result<Recovered> {
         open,
         ended: ended.into_values().chain(finished.into_values()).collect(),
         ends,
+        sessions_from,
     })
+}
+
+/// A session as it is now, whose record may be an old one of another gateway's.
+pub(crate) fn follow_up(log: &dyn Log, record: SessionRecord, partitions: u32) -> Result<SessionRecord> {
+    let number = rechka_log::partition_for_key(record.session.as_bytes(), partitions);
+    let partition = TopicPartition::new(topics::AUDIO, number);
+    let unread = record.checkpoint.offset..log.offsets(&partition)?.end;
+    let Ok(id) = SessionId::parse(&record.session) else {
+        return Ok(record);
+    };
+    let mut open = HashMap::from([(id, record.clone())]);
+    scan(log, &partition, unread, |_, record| {
+        follow(&mut open, &record);
+        true
+    })?;
+    Ok(open.into_values().next().unwrap_or(record))
 }
 
 /// The last record of a session, read from the log: slow, for the few sessions that the catalog does not know any more.

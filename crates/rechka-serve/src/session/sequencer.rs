@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Opened, Progress, SessionRecord,
+    elsewhere::Elsewhere,
     group::{Counts, Group},
     recovery::Recovered,
 };
@@ -19,9 +20,15 @@ use crate::{
     transcripts::{Catalog, Known},
 };
 
+/// How often a session is written down in the time after which it counts as left behind.
+const TELLINGS: u32 = 4;
+
 /// All open sessions.
 pub(crate) struct Sequencer {
+    /// The name of this gateway among others.
+    gateway: String,
     open: HashMap<SessionId, Session>,
+    elsewhere: Elsewhere,
     /// By partition of the audio topic: the offset after the last durable record.
     ends: Vec<Offset>,
     most_sessions: usize,
@@ -43,6 +50,8 @@ struct Session {
     channels: String,
     encoding: String,
     presence: Presence,
+    /// When its record was last written, for other gateways to see that it is ours.
+    told: Instant,
 }
 
 /// Whether a client is there.
@@ -79,8 +88,10 @@ impl Turn {
 }
 
 impl Session {
-    fn new(record: SessionRecord, written: Option<SessionRecord>, partitions: usize, presence: Presence) -> Self {
+    fn new(record: SessionRecord, written: Option<SessionRecord>, partitions: usize, now: Instant) -> Self {
         Self {
+            presence: Presence::AwaitedUntil(now),
+            told: now,
             durable: record.frames,
             partition: partition_for_key(record.session.as_bytes(), partitions as u32),
             rate: record.format.rate().to_string(),
@@ -88,7 +99,6 @@ impl Session {
             encoding: record.format.encoding().to_string(),
             record,
             written,
-            presence,
         }
     }
 
@@ -132,9 +142,15 @@ impl Session {
         let due = self.record.checkpoint_due(end);
         if due {
             self.record.set_checkpoint(end);
-            turn.group.push_session(&self.record, turn.timestamp);
+            self.tell(turn);
         }
         due
+    }
+
+    /// Writes the session down.
+    fn tell(&mut self, turn: &mut Turn) {
+        turn.group.push_session(&self.record, turn.timestamp);
+        self.told = turn.now;
     }
 
     fn end(&mut self, turn: &mut Turn) {
@@ -145,27 +161,93 @@ impl Session {
 }
 
 impl Sequencer {
-    /// The sessions that were open when the log was last written to, waiting for their clients.
+    /// The sessions that were open when the log was last written to are those of other gateways, which may be gone. `gateway`: the name
+    /// of this one.
     pub fn new(
+        gateway: &str,
         recovered: Recovered,
         most_sessions: usize,
         resume: Duration,
         catalog: Arc<Catalog>,
         now: Instant,
     ) -> Self {
-        let partitions = recovered.ends.len();
-        let open = recovered.open.into_iter().map(|(id, record)| {
-            let awaited = Presence::AwaitedUntil(now + resume);
-            (id, Session::new(record.clone(), Some(record), partitions, awaited))
-        });
+        let mut elsewhere = Elsewhere::default();
+        for (id, record) in recovered.open {
+            elsewhere.heard(id, record, now, resume);
+        }
         Self {
-            open: open.collect(),
+            gateway: gateway.to_owned(),
+            open: HashMap::new(),
+            elsewhere,
             ends: recovered.ends,
             most_sessions,
             resume,
             catalog,
             connections: 0,
         }
+    }
+
+    /// Another gateway has written a session's record: if the session was ours, its client went there.
+    pub fn heard(&mut self, record: SessionRecord, now: Instant) {
+        let Ok(id) = SessionId::parse(&record.session) else {
+            return;
+        };
+        if record.gateway == self.gateway {
+            return;
+        }
+        if let Some(mut session) = self.open.remove(&id) {
+            let refusal = if record.ended {
+                Refusal::Ended
+            } else {
+                Refusal::TakenOver
+            };
+            session.dismiss(refusal, now);
+        }
+        self.catalog.session_stored(&record, true);
+        self.elsewhere.heard(id, record, now, self.resume);
+    }
+
+    /// The record of a session that is open at another gateway.
+    pub fn elsewhere(&self, id: &SessionId) -> Option<&SessionRecord> {
+        self.elsewhere.get(id)
+    }
+
+    /// The sessions whose gateways are gone.
+    pub fn left_behind(&self, now: Instant) -> Vec<SessionRecord> {
+        self.elsewhere.left_behind(now)
+    }
+
+    /// Takes a session up that was open at another gateway, as it is in the log now: its client is here, or else it is ended.
+    pub fn take_up(&mut self, record: SessionRecord, client_is_here: bool, turn: &mut Turn) {
+        let Ok(id) = SessionId::parse(&record.session) else {
+            return;
+        };
+        self.elsewhere.remove(&id);
+        if record.ended {
+            return self.catalog.session_stored(&record, true);
+        }
+        let ours = SessionRecord {
+            gateway: self.gateway.clone(),
+            ..record
+        };
+        self.catalog.session_stored(&ours, true);
+        let mut session = Session::new(ours.clone(), Some(ours), self.ends.len(), turn.now);
+        match client_is_here {
+            true => session.tell(turn),
+            false => session.end(turn),
+        }
+        turn.touched.insert(id.clone());
+        self.open.insert(id, session);
+    }
+
+    /// Number of partitions of the audio topic.
+    pub fn partitions(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// Whether no other session may be opened.
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= self.most_sessions
     }
 
     /// Number of open sessions.
@@ -222,15 +304,14 @@ impl Sequencer {
     }
 
     fn begin(&mut self, id: &SessionId, hello: &Hello, turn: &mut Turn) -> Result<(), Refusal> {
-        if self.open.len() >= self.most_sessions {
+        if self.is_full() {
             return Err(Refusal::TooManySessions(self.most_sessions));
         }
         let partition = partition_for_key(id.as_str().as_bytes(), self.ends.len() as u32);
         let offset = self.ends.get(partition as usize).copied().unwrap_or(0);
-        let record = SessionRecord::begin(id, hello, turn.timestamp, offset);
-        turn.group.push_session(&record, turn.timestamp);
-        let awaited = Presence::AwaitedUntil(turn.now + self.resume);
-        let session = Session::new(record, None, self.ends.len(), awaited);
+        let record = SessionRecord::begin(id, &self.gateway, hello, turn.timestamp, offset);
+        let mut session = Session::new(record, None, self.ends.len(), turn.now);
+        session.tell(turn);
         self.open.insert(id.clone(), session);
         Ok(())
     }
@@ -280,7 +361,8 @@ impl Sequencer {
         }
     }
 
-    /// Completes the sessions whose clients did not come back in time, and writes down where the silent ones are.
+    /// Completes the sessions whose clients did not come back in time, and writes down where the silent ones are, and that they are
+    /// here.
     pub fn expire(&mut self, turn: &mut Turn) {
         for (id, session) in self.open.iter_mut().filter(|(_, session)| !session.record.ended) {
             let expired = matches!(session.presence, Presence::AwaitedUntil(moment) if moment <= turn.now);
@@ -289,6 +371,8 @@ impl Sequencer {
             }
             if expired || session.checkpoint_if_due(&self.ends, turn) {
                 turn.touched.insert(id.clone());
+            } else if turn.now.saturating_duration_since(session.told) >= self.resume / TELLINGS {
+                session.tell(turn);
             }
         }
     }

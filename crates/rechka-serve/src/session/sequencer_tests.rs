@@ -18,10 +18,11 @@ impl Bench {
             open: HashMap::new(),
             ended: Vec::new(),
             ends: vec![0; PARTITIONS as usize],
+            sessions_from: 0,
         };
         let now = Instant::now();
         Self {
-            sequencer: Sequencer::new(recovered, 2, Duration::from_secs(60), catalog.clone(), now),
+            sequencer: Sequencer::new("ours", recovered, 2, Duration::from_secs(60), catalog.clone(), now),
             catalog,
             now,
             ends: vec![0; PARTITIONS as usize],
@@ -153,7 +154,12 @@ fn of_two_connections_only_the_newer_is_heard() {
     let (session, connection) = (old.session.clone(), old.connection);
     bench.turn(|sequencer, turn| sequencer.leave(&session, connection, turn), true);
     bench.now += Duration::from_secs(3600);
-    assert_eq!(bench.turn(|sequencer, turn| sequencer.expire(turn), true), 0);
+    assert_eq!(
+        bench.turn(|sequencer, turn| sequencer.expire(turn), true),
+        1,
+        "it is not ended, but written down as ours"
+    );
+    assert_eq!(bench.audio(&new, 10, 10, true), 1);
 }
 
 #[test]
@@ -212,6 +218,69 @@ fn a_silent_session_is_written_down_as_its_partition_grows() {
     assert!(record.checkpoint.offset + 20_000 >= 500_000, "{record:?}");
     assert_eq!((record.frames, record.marks.len()), (10, 2), "{record:?}");
     assert_eq!(record.marks[0].frame, 0);
+}
+
+/// A record of another gateway's session.
+fn theirs(name: &str, frames: u64, ended: bool) -> SessionRecord {
+    let id = SessionId::parse(name).unwrap();
+    SessionRecord {
+        frames,
+        ended,
+        ..SessionRecord::begin(&id, "theirs", &hello(name), 7, 0)
+    }
+}
+
+#[test]
+fn a_client_that_comes_from_another_gateway_goes_on_where_the_log_is() {
+    let mut bench = Bench::new();
+    bench.sequencer.heard(theirs("a", 0, false), bench.now);
+    assert_eq!(bench.catalog.find(&SessionId::parse("a").unwrap()), Known::Open);
+    let written = bench.turn(
+        |sequencer, turn| sequencer.take_up(theirs("a", 500, false), true, turn),
+        true,
+    );
+    assert_eq!(written, 1, "the others are told whose it is");
+    let opened = bench.open("a").unwrap();
+    assert_eq!((opened.next_frame, progress(&opened).durable), (500, 500));
+    assert_eq!(bench.audio(&opened, 500, 10, true), 1);
+    assert_eq!(bench.catalog.stored("a").unwrap().record.unwrap().gateway, "ours");
+}
+
+#[test]
+fn a_client_that_goes_to_another_gateway_does_not_end_its_session_here() {
+    let mut bench = Bench::new();
+    let opened = bench.open("a").unwrap();
+    bench.audio(&opened, 0, 10, true);
+    bench.sequencer.heard(theirs("a", 10, false), bench.now);
+    assert_eq!(progress(&opened).refusal, Some(Refusal::TakenOver));
+    assert_eq!(bench.audio(&opened, 10, 10, true), 0);
+    bench.now += Duration::from_secs(59);
+    bench.sequencer.heard(theirs("a", 10, false), bench.now);
+    bench.now += Duration::from_secs(59);
+    assert!(
+        bench.sequencer.left_behind(bench.now).is_empty(),
+        "its gateway still tells of it"
+    );
+    assert_eq!(bench.turn(|sequencer, turn| sequencer.expire(turn), true), 0);
+    bench.sequencer.heard(theirs("a", 20, true), bench.now);
+    let ended = bench.open("a").unwrap();
+    assert!(ended.ended && ended.next_frame == 20);
+}
+
+#[test]
+fn a_session_whose_gateway_is_gone_is_ended() {
+    let mut bench = Bench::new();
+    bench.sequencer.heard(theirs("a", 0, false), bench.now);
+    bench.now += Duration::from_secs(61);
+    let left = bench.sequencer.left_behind(bench.now);
+    assert_eq!(left, [theirs("a", 0, false)]);
+    let written = bench.turn(
+        |sequencer, turn| sequencer.take_up(theirs("a", 30, false), false, turn),
+        true,
+    );
+    assert_eq!(written, 2, "the control record and the session's");
+    assert!(bench.sequencer.left_behind(bench.now).is_empty());
+    assert!(bench.open("a").unwrap().ended);
 }
 
 /// What may happen to a session.

@@ -360,7 +360,8 @@ impl Entry {
             session: name.to_string(),
             name: record.and_then(|record| record.name.clone()),
             created: self.created,
-            seconds: if record.is_some() { recorded } else { self.recognised },
+            // Another gateway tells only now and then how far its sessions are.
+            seconds: recorded.max(self.recognised),
             recognised: self.recognised,
             segments: self.segments,
             state: match record {

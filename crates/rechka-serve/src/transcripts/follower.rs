@@ -10,15 +10,17 @@ use std::{
 
 use rechka_log::{Fetched, Log, LogError, Offset, Reader, TopicPartition};
 use rechka_types::{Partial, Transcript, topics};
+use tokio::sync::mpsc;
 
 use super::Catalog;
+use crate::session::{Job, SESSIONS};
 
 /// How often the thread looks whether it shall stop.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long the thread waits after an error of the log before it reads on.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Follows transcripts from the beginning, partials from now on.
+/// Follows transcripts from the beginning, partials from now on, and what gateways say of their sessions.
 pub(crate) struct Follower {
     stop: Arc<AtomicBool>,
     /// Whether the last attempt to read has failed.
@@ -29,13 +31,16 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts the thread; it ends a moment after it is told to stop.
+    /// Starts the thread; it ends a moment after it is told to stop. `sessions_from`: the first record of a session that was not read;
+    /// `jobs`: who is told of them.
     pub fn start(
         log: Arc<dyn Log>,
         catalog: Arc<Catalog>,
         partitions: u32,
+        sessions_from: Offset,
+        jobs: mpsc::Sender<Job>,
     ) -> std::result::Result<(Self, thread::JoinHandle<()>), crate::ServeError> {
-        let mut from = Vec::new();
+        let mut from = vec![(TopicPartition::new(SESSIONS, 0), sessions_from)];
         let mut behind = Vec::new();
         let mut positions = Vec::new();
         for number in 0..partitions {
@@ -55,7 +60,7 @@ impl Follower {
         let (stopped, fails, shared) = (stop.clone(), failing.clone(), catalog.clone());
         let thread = thread::Builder::new()
             .name("gateway-follower".into())
-            .spawn(move || follow(reader, &shared, &stopped, &fails))?;
+            .spawn(move || follow(reader, &shared, &jobs, &stopped, &fails))?;
         let follower = Self {
             stop,
             failing,
@@ -95,13 +100,20 @@ impl Drop for Follower {
     }
 }
 
-fn follow(mut reader: Box<dyn Reader>, catalog: &Catalog, stop: &AtomicBool, failing: &AtomicBool) {
+fn follow(
+    mut reader: Box<dyn Reader>,
+    catalog: &Catalog,
+    jobs: &mpsc::Sender<Job>,
+    stop: &AtomicBool,
+    failing: &AtomicBool,
+) {
     while !stop.load(Ordering::Relaxed) {
         let fetched = reader.poll(LOOK);
         let fails = matches!(&fetched, Err(error) if !matches!(error, LogError::Damaged { .. }));
         failing.store(fails, Ordering::Relaxed);
         match fetched {
             Ok(Some(fetched)) if &*fetched.from.topic == topics::TRANSCRIPTS => take_transcripts(&fetched, catalog),
+            Ok(Some(fetched)) if &*fetched.from.topic == SESSIONS => take_sessions(&fetched, jobs),
             Ok(Some(fetched)) => take_partials(&fetched, catalog),
             Ok(None) => {}
             Err(LogError::Damaged { from, offsets, reason }) => {
@@ -140,6 +152,16 @@ fn take_transcripts(fetched: &Fetched, catalog: &Catalog) {
         }
     }
     catalog.transcripts(fetched.from.partition, fetched.next_offset(), segments);
+}
+
+fn take_sessions(fetched: &Fetched, jobs: &mpsc::Sender<Job>) {
+    for record in fetched.batch.iter() {
+        match serde_json::from_slice(record.value) {
+            // Nobody hears it any more when the gateway stops.
+            Ok(session) => drop(jobs.blocking_send(Job::Heard(session))),
+            Err(error) => tracing::warn!(%error, "a session's record can't be read"),
+        }
+    }
 }
 
 fn take_partials(fetched: &Fetched, catalog: &Catalog) {
@@ -197,7 +219,8 @@ mod tests {
         let script = Script(vec![Ok(Some(fetched)), Err(error)]);
         let catalog = Catalog::new(1, 10);
         let failing = AtomicBool::new(false);
-        follow(Box::new(script), &catalog, &AtomicBool::new(false), &failing);
+        let (jobs, _) = mpsc::channel(1);
+        follow(Box::new(script), &catalog, &jobs, &AtomicBool::new(false), &failing);
         assert_eq!(catalog.positions(), [position]);
         assert_eq!(catalog.list(10, None)[0].segments, 1);
         assert!(failing.into_inner(), "it is over, and says so");

@@ -19,7 +19,8 @@ impl Bench {
         let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory).unwrap());
         crate::topics::ensure(&*log, 1).unwrap();
         let catalog = Arc::new(Catalog::new(1, listed));
-        let (follower, _) = Follower::start(log.clone(), catalog.clone(), 1).unwrap();
+        let (jobs, _) = tokio::sync::mpsc::channel(1);
+        let (follower, _) = Follower::start(log.clone(), catalog.clone(), 1, 0, jobs).unwrap();
         Self { log, catalog, follower }
     }
 
