@@ -4,10 +4,11 @@ use std::{path::Path, sync::Arc};
 use anyhow::Result;
 use rechka_engine::{Outside, RunOptions, pipelines};
 use rechka_log::Log;
-use rechka_sql::{Pipeline, plan::Precision};
+use rechka_sql::{Mode, Pipeline, plan::Precision};
 
 use crate::{
-    cli::{ModelArgs, PrecisionArg},
+    bare_audio::BareAudio,
+    cli::{ListenArgs, ModelArgs, PrecisionArg},
     models,
     queries::Queries,
     service::Service,
@@ -16,13 +17,38 @@ use crate::{
 /// The name under which others find the pipeline in the log.
 const NAME: &str = "captions";
 const TEXT: &str = include_str!("../../../pipelines/captions.sql");
+/// What it says of the audio.
+const DECLARED: &str = "format = 'audio', partitions = 4";
 
-/// Starts it with the model that the command line asks for instead of its own.
-pub async fn start(log: &Arc<dyn Log>, model: &ModelArgs, listen: &str) -> Result<Service> {
+/// Who recognises.
+pub enum Recognition<'a> {
+    /// This process.
+    Here {
+        /// With this model instead of the text's own.
+        model: &'a ModelArgs,
+        /// What records are that don't say it.
+        audio: Option<&'a BareAudio>,
+    },
+    /// Others, over the same log.
+    Elsewhere,
+}
+
+/// Starts the page, and what recognises.
+pub async fn start(log: &Arc<dyn Log>, recognition: Recognition<'_>, listen: &ListenArgs) -> Result<Service> {
     let folder = std::env::current_dir()?;
-    let pipeline = pipeline(&**log, &folder, model)?;
+    let Recognition::Here { model, audio } = recognition else {
+        return Service::start(
+            log,
+            &Pipeline::new(Mode::Stream, &folder),
+            |_| RunOptions::default(),
+            listen,
+        )
+        .await;
+    };
+    let text = text(audio);
+    let pipeline = pipeline(&**log, &text, &folder, model)?;
     pipelines::create_topics(&**log, &pipeline)?;
-    pipelines::publish(&**log, NAME, TEXT, &folder)?;
+    pipelines::publish(&**log, NAME, &text, &folder)?;
     Queries::create_status_topic(&**log)?;
     let speech = models::speech(&folder);
     let options = |_: &_| RunOptions {
@@ -32,8 +58,16 @@ pub async fn start(log: &Arc<dyn Log>, model: &ModelArgs, listen: &str) -> Resul
     Service::start(log, &pipeline, options, listen).await
 }
 
-fn pipeline(log: &dyn Log, folder: &Path, model: &ModelArgs) -> Result<Pipeline> {
-    let mut pipeline = Pipeline::read(TEXT, folder, &Outside::new(folder).over(log)?)?;
+/// The pipeline over what records say, or over bare sound; that may come without key, and wants one partition then.
+fn text(audio: Option<&BareAudio>) -> String {
+    match audio {
+        Some(audio) => TEXT.replace(DECLARED, &audio.options()),
+        None => TEXT.to_owned(),
+    }
+}
+
+fn pipeline(log: &dyn Log, text: &str, folder: &Path, model: &ModelArgs) -> Result<Pipeline> {
+    let mut pipeline = Pipeline::read(text, folder, &Outside::new(folder).over(log)?)?;
     for transcribe in pipeline
         .running
         .iter_mut()
@@ -47,4 +81,18 @@ fn pipeline(log: &dyn Log, folder: &Path, model: &ModelArgs) -> Result<Pipeline>
         };
     }
     Ok(pipeline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_sound_is_declared_with_one_partition() {
+        let audio = "s16le:44100".parse().unwrap();
+        let text = text(Some(&audio));
+        let declared =
+            "CREATE STREAM audio WITH (topic = 'audio-stream', format = 's16le', rate = 44100, channels = 1);";
+        assert!(text.contains(declared), "{text}");
+    }
 }

@@ -1,9 +1,9 @@
 //! What one can type.
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::{location::LogLocation, position::Position};
+use crate::{bare_audio::BareAudio, location::LogLocation, position::Position};
 
 /// Live sound in, text out, exactly once.
 #[derive(Parser)]
@@ -38,9 +38,9 @@ pub enum Command {
     Status(Status),
     /// List the topics of the log
     Topics(Topics),
-    /// Append lines from standard input to a topic
+    /// Append sound, or lines from standard input, to a topic
     Produce(Produce),
-    /// Print the records of a topic
+    /// Print the records of a topic; transcripts also as text or subtitles
     Consume(Consume),
 }
 
@@ -60,9 +60,8 @@ pub struct Demo {
     /// Records a second that the shop's visitors leave
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: u32,
-    /// Address of the page
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: String,
+    #[command(flatten)]
+    pub listen: ListenArgs,
 }
 
 /// What there is to see.
@@ -154,17 +153,45 @@ pub struct Transcribe {
 }
 
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  rechka serve\n  rechka serve --listen 127.0.0.1:9000 --log embedded:/var/lib/rechka --model openai/whisper-small"
-)]
+#[command(after_help = "Examples:
+  rechka serve
+  rechka serve --listen 127.0.0.1:9000 --log embedded:/var/lib/rechka --model openai/whisper-small
+  rechka serve --log kafka://localhost:9092 --audio s16le:44100     sound that others write into audio-stream, bare
+  rechka serve --log kafka://localhost:9092 --no-recognition        the page alone; workers recognise (rechka run captions.sql)")]
 pub struct Serve {
-    /// Address of the page and the WebSocket; other machines reach it only when this says so
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: String,
+    #[command(flatten)]
+    pub listen: ListenArgs,
     #[command(flatten)]
     pub log: LogArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+    /// What records of audio-stream are that don't say it by headers: s16le, s24le, f32le, mulaw or alaw, and frames a second;
+    /// with :2 behind it, of two channels. A topic that is made then has one partition, so that records without key stay in order
+    #[arg(long, value_name = "ENCODING:RATE")]
+    pub audio: Option<BareAudio>,
+    /// Only take in what is spoken, and show what others recognise
+    #[arg(long, conflicts_with_all = ["model", "precision", "language", "audio"])]
+    pub no_recognition: bool,
+}
+
+/// Where the page is.
+#[derive(Args)]
+pub struct ListenArgs {
+    /// Address of the page, the API and the metrics; other machines reach it only when this says so (0.0.0.0:8080)
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: String,
+    /// A name under which it answers, beside localhost and plain addresses; may be said several times
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
+}
+
+/// A name without scheme, port and path.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    match !text.is_empty() && text.chars().all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("write the name alone, such as captions.example.org".to_owned()),
+    }
 }
 
 #[derive(Args)]
@@ -185,9 +212,8 @@ pub struct Run {
     /// How often results are committed
     #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = duration)]
     pub epoch: Duration,
-    /// Address of views, metrics and the page
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: String,
+    #[command(flatten)]
+    pub listen: ListenArgs,
     /// Read to where the streams end now, close every window for good, and end
     #[arg(long)]
     pub once: bool,
@@ -293,25 +319,57 @@ pub struct Topics {
 }
 
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    group(ArgGroup::new("sound").args(["files", "mic"])),
+    override_usage = "rechka produce TOPIC [OPTIONS] < LINES
+       rechka produce [TOPIC] --sound FILE… [OPTIONS]
+       rechka produce [TOPIC] --mic [OPTIONS]",
+    after_help = "Examples:
   echo '{\"user\":1}' | rechka produce user-events
-  rechka produce purchases --key-separator : --partitions 4 < purchases.txt")]
+  rechka produce purchases --key-separator : --partitions 4 < purchases.txt
+  rechka produce --log kafka://localhost:9092 --sound talk.wav call.mp3     as fast as the log takes it; again: only what is missing
+  rechka produce --log kafka://localhost:9092 --sound talk.wav --speed 1    as if it were spoken now
+  rechka produce --log kafka://localhost:9092 --mic                         until Ctrl-C"
+)]
 pub struct Produce {
-    /// The topic; it is created when it does not exist
-    pub topic: String,
+    /// The topic; it is created when it does not exist. Of sound: audio-stream, if it is not said
+    #[arg(required_unless_present = "sound")]
+    pub topic: Option<String>,
     #[command(flatten)]
     pub log: LogArgs,
     /// What stands before this in a line is the record's key
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", conflicts_with = "sound")]
     pub key_separator: Option<String>,
-    /// Partitions of a topic that is created
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub partitions: u32,
+    /// Sound files, of any format that `rechka transcribe` reads: each is a session
+    #[arg(long = "sound", value_name = "FILE", num_args = 1..)]
+    pub files: Vec<PathBuf>,
+    /// The microphone: a session until Ctrl-C. Needs parec, arecord, rec (SoX) or ffmpeg
+    #[arg(long)]
+    pub mic: bool,
+    /// The session's name. A file's is made of its own name and what it holds, the microphone's of the time
+    #[arg(long, value_name = "NAME", requires = "sound")]
+    pub session: Option<String>,
+    /// How fast a file is spoken: 1 is real time; if it is not said, as fast as the log takes it
+    #[arg(long, value_name = "N", requires = "files", value_parser = speed)]
+    pub speed: Option<f64>,
+    /// Partitions of a topic that is created; if it is not said, 1 for lines and 4 for sound
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: Option<u32>,
+}
+
+/// A multiple of real time.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse().ok();
+    speed
+        .filter(|speed| (0.01..=1000.0).contains(speed))
+        .ok_or_else(|| "write a number between 0.01 and 1000; 1 is real time".to_owned())
 }
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   rechka consume transcripts
+  rechka consume transcripts --format txt --follow          what everybody says, as they say it
+  rechka consume transcripts --format srt --session talk    subtitles of one session
   rechka consume user-events --from latest --follow
   rechka consume audio-stream --format json")]
 pub struct Consume {
@@ -325,16 +383,25 @@ pub struct Consume {
     /// Wait for more at the end
     #[arg(long)]
     pub follow: bool,
+    /// Only records of this session (of this key); text is then written without its name
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
     /// How records are printed
     #[arg(long, value_enum, default_value_t = RecordFormat::Value)]
     pub format: RecordFormat,
 }
 
 /// How records are printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RecordFormat {
     /// The value, one a line
     Value,
     /// Partition, offset, time, key, headers and value as JSON; bytes that are not text in base64
     Json,
+    /// The text of transcripts, one segment a line
+    Txt,
+    /// Transcripts as SubRip subtitles
+    Srt,
+    /// Transcripts as WebVTT subtitles
+    Vtt,
 }

@@ -1,4 +1,5 @@
 //! The command line of Rechka: arguments and wiring only.
+mod bare_audio;
 mod bundled;
 mod captions;
 mod cli;
@@ -8,6 +9,7 @@ mod location;
 mod model;
 mod models;
 mod position;
+mod progress;
 mod queries;
 mod rows;
 mod runtime;

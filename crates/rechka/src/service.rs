@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rechka_emit::{FileSink, Limits, SinkHealth};
-use rechka_engine::{Reading, RunOptions, RunningQuery};
+use rechka_engine::{Reading, RunOptions, RunningQuery, pipelines};
 use rechka_log::{Log, TopicSpec};
 use rechka_serve::{Gateway, GatewayConfig, Probe};
 use rechka_sql::{Kind, Pipeline, Running, catalog::Named, plan::Query};
@@ -12,6 +12,7 @@ use rechka_store::Views;
 use tokio::net::TcpListener;
 
 use crate::{
+    cli::ListenArgs,
     queries::{Queries, QueryStatus},
     status_table::StatusTable,
 };
@@ -38,7 +39,7 @@ impl Service {
         log: &Arc<dyn Log>,
         pipeline: &Pipeline,
         options: impl Fn(&Running) -> RunOptions,
-        listen: &str,
+        ListenArgs { listen, allow_host }: &ListenArgs,
     ) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("listening on {listen} (is it taken? another address: --listen 127.0.0.1:9000)")
@@ -46,9 +47,12 @@ impl Service {
         let sinks = start_sinks(log, pipeline)?;
         let queries = Arc::new(Queries::start(log, pipeline, options)?);
         let views = follow_views(log, pipeline)?;
-        let mut config = GatewayConfig::default();
-        if let Some(transcribe) = pipeline.running.iter().find_map(|running| running.query.transcribes()) {
-            config.model = transcribe.model.to_string();
+        let mut config = GatewayConfig {
+            allowed_hosts: allow_host.clone(),
+            ..GatewayConfig::default()
+        };
+        if let Some(model) = model(log, pipeline)? {
+            config.model = model;
         }
         let health = Sinks(sinks.iter().map(FileSink::health).collect());
         let probes: Vec<Arc<dyn Probe>> = vec![queries.clone(), Arc::new(health)];
@@ -81,6 +85,21 @@ impl Service {
             Ok(())
         };
         tokio::task::spawn_blocking(stop).await?
+    }
+}
+
+/// The model that recognises: of this pipeline, or else of one that others run.
+fn model(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Option<String>> {
+    let of = |pipeline: &Pipeline| {
+        let mut transcribes = pipeline
+            .running
+            .iter()
+            .filter_map(|running| running.query.transcribes());
+        transcribes.next().map(|transcribe| transcribe.model.to_string())
+    };
+    match of(pipeline) {
+        Some(model) => Ok(Some(model)),
+        None => Ok(of(&pipelines::published(&**log)?)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::MultiProgress;
 use rechka_speech::{
     Segment,
     audio::{AudioFile, Vad, VadOptions},
@@ -21,6 +21,7 @@ use rechka_speech::{
 use crate::{
     cli::{TaskArg, TextFormat, Transcribe},
     model::LoadedModel,
+    progress,
 };
 
 /// Transcribes all files; the readable ones even when others are not.
@@ -118,7 +119,7 @@ fn transcribe(
     } else {
         AudioFile::open(input)?
     };
-    let bar = bars.add(progress(&file, input));
+    let bar = bars.add(progress::of_audio(&file, input));
     let transcriber = &model.transcriber;
     let mut config = model.recording.clone();
     config.options.language = arguments.model.language();
@@ -160,23 +161,6 @@ fn transcribe(
             .context("writing to standard output")?,
     }
     broken.map_or(Ok(()), |error| Err(error.into()))
-}
-
-fn progress(file: &AudioFile, input: &Path) -> ProgressBar {
-    let name = input
-        .file_name()
-        .unwrap_or(input.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    let (bar, template) = match file.duration() {
-        Some(seconds) => (
-            ProgressBar::new((seconds * 1000.0) as u64),
-            "{msg} [{bar:40}] {percent} %, {eta} left",
-        ),
-        None => (ProgressBar::new_spinner(), "{msg} {spinner} {elapsed}"),
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.progress_chars("━╸─")).with_message(name)
 }
 
 #[cfg(test)]

@@ -17,7 +17,14 @@ use anyhow::{Context, Result};
 use rechka_log::{Log, TopicPartition, partition_for_key};
 use rechka_types::{Kind, Partial, Transcript, topics};
 
-use crate::{bundled, captions, cli, cli::Show, location::LogLocation, runtime};
+use crate::{
+    bundled,
+    captions::{self, Recognition},
+    cli,
+    cli::Show,
+    location::LogLocation,
+    runtime,
+};
 use measures::Measures;
 use report::Report;
 use screen::Screen;
@@ -44,7 +51,11 @@ fn story(arguments: &cli::Demo, folder: &Path) -> Result<()> {
 }
 
 async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, folder: &Path) -> Result<()> {
-    let service = captions::start(&log, &cli::ModelArgs::default(), &arguments.listen).await?;
+    let recognition = Recognition::Here {
+        model: &cli::ModelArgs::default(),
+        audio: None,
+    };
+    let service = captions::start(&log, recognition, &arguments.listen).await?;
     let (page, metrics) = (format!("http://{}", service.address), service.queries.recognition());
     println!(
         "The model {:?} listens to a story of digits. The same live on the page: {page}\n",

@@ -1,4 +1,6 @@
 //! `rechka consume TOPIC`: records out.
+mod text;
+
 use std::{collections::HashMap, io::Write, time::Duration};
 
 use anyhow::{Context, Result};
@@ -7,6 +9,7 @@ use rechka_log::{Fetched, LogError, RecordRef, TopicPartition};
 use serde_json::{Value, json};
 
 use crate::cli::{Consume, RecordFormat};
+use text::TextWriter;
 
 /// Prints the topic's records to the end it has now, or for ever with `--follow`.
 pub fn run(arguments: &Consume) -> Result<()> {
@@ -28,7 +31,9 @@ pub fn run(arguments: &Consume) -> Result<()> {
         from.push((partition, offset));
     }
     let mut reader = log.read(from)?;
+    let mut writer = Writer::new(arguments);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    out.write_all(writer.head().as_bytes())?;
     while arguments.follow || !unread.is_empty() {
         let Some(fetched) = reader.poll(Duration::from_secs(1))? else {
             // What retention has deleted meanwhile will not come any more.
@@ -39,7 +44,8 @@ pub fn run(arguments: &Consume) -> Result<()> {
             }
             continue;
         };
-        let written = write(&mut out, &fetched, arguments.format).and_then(|()| out.flush());
+        let text = writer.write(&fetched)?;
+        let written = out.write_all(&text).and_then(|()| out.flush());
         if written
             .as_ref()
             .is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -57,15 +63,55 @@ pub fn run(arguments: &Consume) -> Result<()> {
     Ok(())
 }
 
-fn write(out: &mut impl Write, fetched: &Fetched, format: RecordFormat) -> std::io::Result<()> {
-    for (record, offset) in fetched.batch.iter().zip(fetched.base_offset..) {
-        match format {
-            RecordFormat::Value => out.write_all(record.value)?,
-            RecordFormat::Json => write!(out, "{}", describe(fetched, offset, &record))?,
+/// What is printed of records.
+struct Writer<'a> {
+    format: RecordFormat,
+    session: Option<&'a str>,
+    /// For the formats of text.
+    text: Option<TextWriter>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(arguments: &'a Consume) -> Self {
+        let session = arguments.session.as_deref();
+        Self {
+            format: arguments.format,
+            session,
+            text: TextWriter::new(arguments.format, session.is_none()),
         }
-        out.write_all(b"\n")?;
     }
-    Ok(())
+
+    fn head(&self) -> &'static str {
+        self.text.as_ref().map_or("", TextWriter::head)
+    }
+
+    fn write(&mut self, fetched: &Fetched) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        for (record, offset) in fetched.batch.iter().zip(fetched.base_offset..) {
+            if self
+                .session
+                .is_some_and(|session| record.key != Some(session.as_bytes()))
+            {
+                continue;
+            }
+            match &mut self.text {
+                Some(text) => {
+                    let text = text.write(record.value).with_context(|| {
+                        format!("{} at offset {offset}; --format value prints it as it is", fetched.from)
+                    })?;
+                    out.extend_from_slice(text.as_bytes());
+                }
+                None => {
+                    match self.format {
+                        RecordFormat::Json => write!(out, "{}", describe(fetched, offset, &record))?,
+                        _ => out.extend_from_slice(record.value),
+                    }
+                    out.push(b'\n');
+                }
+            }
+        }
+        Ok(out)
+    }
 }
 
 fn describe(fetched: &Fetched, offset: u64, record: &RecordRef<'_>) -> Value {

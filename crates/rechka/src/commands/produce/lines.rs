@@ -1,14 +1,10 @@
-//! `rechka produce TOPIC`: lines in, records out.
-use std::{
-    collections::VecDeque,
-    io::BufRead,
-    time::{SystemTime, UNIX_EPOCH},
-};
+//! Lines in, records out.
+use std::{collections::VecDeque, io::BufRead};
 
 use anyhow::{Context, Result};
-use rechka_log::{Ack, Append, BatchBuilder, TopicPartition, TopicSpec, partition_for_key};
+use rechka_log::{Ack, Append, BatchBuilder, Log, TopicPartition, TopicSpec, partition_for_key};
 
-use crate::cli::Produce;
+use super::now;
 
 /// Bytes of lines that go into one append.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -16,12 +12,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 const WAITING: usize = 8;
 
 /// Appends standard input, line by line; returns when all of it is durable.
-pub fn run(arguments: &Produce) -> Result<()> {
-    let log = arguments.log.log.open()?;
-    let existing = log.topics()?.into_iter().find(|topic| *topic.name == *arguments.topic);
-    let topic = existing.unwrap_or_else(|| TopicSpec::new(arguments.topic.as_str(), arguments.partitions));
-    log.create_topic(&topic)?;
-
+pub fn append(log: &dyn Log, topic: &TopicSpec, key_separator: Option<&str>) -> Result<()> {
     let mut builders: Vec<BatchBuilder> = (0..topic.partitions).map(|_| BatchBuilder::new()).collect();
     let mut acks: VecDeque<Ack> = VecDeque::new();
     let (mut records, mut bytes) = (0u64, 0usize);
@@ -33,7 +24,7 @@ pub fn run(arguments: &Produce) -> Result<()> {
         if !at_end {
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             let text = text.strip_suffix(b"\r").unwrap_or(text);
-            let (key, value) = split(text, arguments.key_separator.as_deref());
+            let (key, value) = split(text, key_separator);
             let partition = match key {
                 Some(key) => partition_for_key(key, topic.partitions),
                 None => (records % u64::from(topic.partitions)) as u32,
@@ -81,13 +72,6 @@ fn split<'a>(line: &'a [u8], separator: Option<&str>) -> (Option<&'a [u8]>, &'a 
         Some(at) => (Some(&line[..at]), &line[at + separator.len()..]),
         None => (None, line),
     }
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]
