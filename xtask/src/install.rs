@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 /// Debian packages: a program each one brings, and its name.
 const DEBIAN: &[(&str, &str)] = &[("chromium", "chromium"), ("chromedriver", "chromium-driver")];
-/// The same for brokers of Kafka, and to build its client.
+/// The same for brokers of Kafka, to build its client, and for a client that is not ours.
 const DEBIAN_KAFKA: &[(&str, &str)] = &[
     ("java", "openjdk-17-jre-headless"),
     ("curl", "curl"),
@@ -16,6 +16,7 @@ const DEBIAN_KAFKA: &[(&str, &str)] = &[
     ("make", "make"),
     ("perl", "perl"),
     ("setpriv", "util-linux"),
+    ("kcat", "kcat"),
 ];
 
 /// Installs everything; returns the Python of the tests' virtual environment.

@@ -13,7 +13,8 @@ const HELP: &str = "Development commands for Rechka.
     cargo xtask test       install what the tests need, then check, lint and test everything
     cargo xtask install    only install what the tests need (Debian and PyPI packages)
     cargo xtask manifests  render deploy/kubernetes/chart into the plain manifests beside it
-    cargo xtask kafka …    a cluster of three brokers on this machine: up, down, status, environment, kill N, start N, …
+    cargo xtask kafka …    a cluster of three brokers on this machine: up, down, status, environment, kill N, start N, …;
+                           Kafka's own tools: tool consumer-groups --describe --all-groups
     cargo xtask help       this text
 ";
 

@@ -1,6 +1,7 @@
 //! Runs every check and test, and counts them.
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -31,14 +32,9 @@ pub fn run() -> Result<()> {
             "warnings",
         ]),
     )?;
-    total += rust()?;
-    // The tests have built it; built alone it would have other features, and DataFusion would be compiled once more.
-    let binary = std::path::absolute(install::target_directory().join("debug/rechka"))?;
-    let mut pytest = Command::new(python);
-    pytest
-        .args(["-m", "pytest", "--quiet", "tests/python"])
-        .env("RECHKA_BIN", binary);
-    total += suite("Python", &mut pytest)?;
+    for count in on_a_cluster(&python)? {
+        total += count;
+    }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     if total.failed > 0 {
         std::process::exit(1);
@@ -49,17 +45,33 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// All Rust tests in one build, with a real cluster that lives as long as they do.
-fn rust() -> Result<Count> {
+/// All tests, in Rust and in Python, with a real cluster that lives as long as they do.
+fn on_a_cluster(python: &Path) -> Result<[Count; 2]> {
     println!("\n== starting Kafka");
     let stale = Cluster::load()?;
     stale.map_or(Ok(()), |cluster| cluster.down())?;
     let cluster = Cluster::up(Lifetime::UntilExit)?;
-    let mut tests = cargo(&["test", "--workspace", "--features", "rechka/kafka", "--no-fail-fast"]);
-    tests.env("RECHKA_TEST_REQUIRE_ALL", "1").envs(cluster.environment()?);
-    let count = suite("Rust", &mut tests);
+    let environment = cluster.environment()?;
+    let tests = |name: &str, command: &mut Command| {
+        suite(
+            name,
+            command.env("RECHKA_TEST_REQUIRE_ALL", "1").envs(environment.clone()),
+        )
+    };
+    // In one build.
+    let rust = tests(
+        "Rust",
+        &mut cargo(&["test", "--workspace", "--features", "rechka/kafka", "--no-fail-fast"]),
+    )?;
+    // These have built the binary; built alone it would have other features, and DataFusion would be compiled once more.
+    let binary = std::path::absolute(install::target_directory().join("debug/rechka"))?;
+    let mut pytest = Command::new(python);
+    pytest
+        .args(["-m", "pytest", "--quiet", "tests/python"])
+        .env("RECHKA_BIN", binary);
+    let python = tests("Python", &mut pytest)?;
     cluster.down()?;
-    count
+    Ok([rust, python])
 }
 
 fn cargo(arguments: &[&str]) -> Command {

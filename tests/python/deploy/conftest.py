@@ -25,6 +25,8 @@ VARIANTS = {
             "allowFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}],
         },
         "gateway": {
+            "hosts": ["captions.example.org"],
+            "recognition": False,
             "autoscaling": {"kind": "keda"},
             "allowTo": [{"ports": [{"port": 443}], "to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}],
         },

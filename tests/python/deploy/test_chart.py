@@ -126,6 +126,15 @@ def test_clients_of_an_external_kafka_say_who_they_are(clusters):
     assert all(trigger["authenticationRef"] == {"name": "kafka-user"} for trigger in scaled["spec"]["triggers"])
 
 
+def test_gateways_answer_to_their_names_and_may_leave_recognition_to_workers(default, everything):
+    def arguments(cluster):
+        return [a for a in cluster.pod("gateway").container["args"] if a.startswith(("--allow", "--model", "--no"))]
+
+    assert arguments(default) == ["--allow-host=rechka-gateway", "--model=digits"]
+    names = ["--allow-host=rechka-gateway", "--allow-host=captions.example.org"]
+    assert arguments(everything) == [*names, "--no-recognition"]
+
+
 def test_the_example_pipeline_goes_away_when_it_is_set_to_null():
     assert "workers.yaml" not in render({"pipelines": {"clicks": None}})
 

@@ -161,7 +161,7 @@ impl Broker {
 }
 
 /// A small JVM.
-fn java(class_path: &str, class: &str) -> Command {
+pub(super) fn java(class_path: &str, class: &str) -> Command {
     let mut command = Command::new("java");
     command.args(["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     command.args(["-cp", class_path]);

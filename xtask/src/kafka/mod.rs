@@ -3,13 +3,15 @@ mod broker;
 mod cluster;
 mod jars;
 mod security;
+mod tools;
 
 use anyhow::{Result, bail};
 
 pub use cluster::{Cluster, Lifetime};
 
 /// The subcommands, for the help.
-pub const USAGE: &str = "cargo xtask kafka up|down|status|environment|kill N|pause N|resume N|start N|limit N BYTES";
+pub const USAGE: &str =
+    "cargo xtask kafka up|down|status|environment|kill N|pause N|resume N|start N|limit N BYTES|tool NAME …";
 
 /// Runs a subcommand.
 pub fn run(arguments: &[String]) -> Result<()> {
@@ -39,6 +41,7 @@ pub fn run(arguments: &[String]) -> Result<()> {
             }
             Ok(())
         }
+        ["tool", name, ..] => tools::run(&running()?, name, &words[2..]),
         ["limit", broker, bytes] => running()?.broker(number(broker)?).limit_files(bytes),
         [action @ ("kill" | "pause" | "resume" | "start"), broker] => {
             let number = number(broker)?;
