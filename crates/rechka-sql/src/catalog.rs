@@ -71,6 +71,8 @@ pub struct EventTime {
     pub idle: Option<Duration>,
     /// A row that claims to be further in the future than this goes to the dead letters.
     pub ahead: Duration,
+    /// Whether the records announce the watermark, so that nobody may guess it by the delay: what a query writes does.
+    pub announced: bool,
 }
 
 /// What a name stands for.

@@ -98,6 +98,13 @@ pub trait Operator: Send {
     fn snapshot(&mut self) -> Result<Vec<Delta>>;
     /// Takes up a change that [`Operator::take_delta`] or [`Operator::snapshot`] gave.
     fn restore(&mut self, delta: &Delta) -> Result<()>;
+    /// Says whether stages behind an exchange may have a later watermark than this one: its input was idle, and is not worked off
+    /// since. They have to judge rows one by one then.
+    fn lag_behind(&mut self, _lags: bool) {}
+    /// Forgets what came of a table, which begins anew.
+    fn clear(&mut self, _input: usize) -> Result<()> {
+        Ok(())
+    }
     /// Bytes of memory that the state takes, roughly.
     fn state_bytes(&self) -> usize;
 }

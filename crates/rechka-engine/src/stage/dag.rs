@@ -128,6 +128,21 @@ impl Dag {
         self.flow(waiting.collect(), now)
     }
 
+    /// Tells the operators whether those behind an exchange may be ahead of them.
+    pub fn lag_behind(&mut self, lags: bool) {
+        self.nodes.iter_mut().for_each(|node| node.operator.lag_behind(lags));
+    }
+
+    /// Forgets what came of a table.
+    pub fn clear(&mut self, input: usize) -> Result<()> {
+        for consumer in &self.inputs[input] {
+            if let Consumer::Node { number, port } = *consumer {
+                self.nodes[number].operator.clear(port)?;
+            }
+        }
+        Ok(())
+    }
+
     fn flow(&mut self, mut waiting: VecDeque<Waiting>, now: i64) -> Result<()> {
         while let Some(Waiting { to, rows, trail }) = waiting.pop_front() {
             if rows.num_rows() == 0 {
@@ -192,30 +207,40 @@ impl Dag {
 
     /// Ends the epoch with what the inputs say about time; gives the watermark of the stage's output.
     pub fn end_epoch(&mut self, inputs: &[Watermark], now: i64) -> Result<Watermark> {
-        let mut behind: Vec<Watermark> = Vec::with_capacity(self.nodes.len());
-        for number in 0..self.nodes.len() {
-            let said = self.nodes[number].from.iter().filter_map(|origin| match origin {
-                Origin::Input(input) if self.tables[*input] => None,
-                Origin::Input(input) => Some(inputs[*input]),
-                Origin::Node(node) => Some(behind[*node]),
-            });
-            let said = Watermark::combine(said);
+        let behind = self.watermark(inputs);
+        for (number, (watermark, _)) in self.times(inputs).into_iter().enumerate() {
             let node = &mut self.nodes[number];
-            let watermark = node.watermark.max(said.micros);
-            let time = Time { watermark, now };
             let mut out = Output::default();
-            node.operator.end_epoch(time, &mut out)?;
+            node.operator.end_epoch(Time { watermark, now }, &mut out)?;
             node.watermark = watermark;
-            behind.push(Watermark {
-                micros: time.delayed(node.delay).watermark,
-                idle: said.idle,
-            });
             self.note(&mut out);
             let mut waiting = VecDeque::new();
             self.nodes[number].hand_on(out.rows, &Trail::NOWHERE, &mut waiting);
             self.flow(waiting, now)?;
         }
-        Ok(behind.last().copied().unwrap_or(inputs[0]))
+        Ok(behind)
+    }
+
+    /// The watermark of the stage's output when the inputs say this about time.
+    pub fn watermark(&self, inputs: &[Watermark]) -> Watermark {
+        self.times(inputs).last().map_or(inputs[0], |(_, behind)| *behind)
+    }
+
+    /// The watermark of each node then, and of what it puts out.
+    fn times(&self, inputs: &[Watermark]) -> Vec<(i64, Watermark)> {
+        let mut times: Vec<(i64, Watermark)> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let said = Watermark::combine(node.from.iter().filter_map(|origin| match origin {
+                Origin::Input(input) if self.tables[*input] => None,
+                Origin::Input(input) => Some(inputs[*input]),
+                Origin::Node(node) => Some(times[*node].1),
+            }));
+            let watermark = node.watermark.max(said.micros);
+            let behind = Time { watermark, now: 0 }.delayed(node.delay).watermark;
+            let idle = said.idle;
+            times.push((watermark, Watermark { micros: behind, idle }));
+        }
+        times
     }
 
     /// Notes what comes out beside the rows.

@@ -103,6 +103,7 @@ impl StageProcessor {
 
     fn write(&mut self, task: Partition, ended: Ended, outcome: &mut Outcome) -> Result<()> {
         let Ended {
+            told,
             output,
             watermark,
             advanced,
@@ -119,7 +120,7 @@ impl StageProcessor {
                 outcome.state.extend(written);
             }
             Writer::Result(writer) => {
-                let written = writer.write(task, &output.rows, *watermark, *now, &mut too_large)?;
+                let written = writer.write(task, &output.rows, *told, *now, &mut too_large)?;
                 outcome.output.extend(written);
             }
         }

@@ -9,7 +9,6 @@ use rechka_sql::catalog::{Kind, Relation};
 use super::{
     announced,
     appender::{Appender, RowRecord},
-    watermark::Watermark,
 };
 use crate::{Result, operators::Dead};
 
@@ -70,14 +69,14 @@ impl ResultWriter {
         })
     }
 
-    /// The records of an epoch: each task has a partition of its own. `watermark`: of the rows behind them. `now`: their timestamp, in
+    /// The records of an epoch: each task has a partition of its own. `watermark`: of the rows behind them, in microseconds. `now`: their timestamp, in
     /// milliseconds. It is not the event time of the row, by which a topic with a retention would drop results over old events at once.
     /// Rows that no record has room for are put aside.
     pub fn write(
         &mut self,
         task: Partition,
         rows: &[RecordBatch],
-        watermark: Watermark,
+        watermark: i64,
         now: i64,
         too_large: &mut Vec<Dead>,
     ) -> Result<Vec<Append>> {
@@ -87,7 +86,7 @@ impl ResultWriter {
             appender: self.appender(task),
             too_large,
             left: rows.iter().map(RecordBatch::num_rows).sum(),
-            first: last.as_ref().and_then(|_| self.announced(Watermark::UNKNOWN)),
+            first: self.announced(i64::MIN),
             last,
         };
         for rows in rows {
@@ -96,11 +95,11 @@ impl ResultWriter {
         Ok(epoch.appender.finish())
     }
 
-    /// What records say of a watermark: nothing when a run of the query ends, for that is not the end of its result.
-    fn announced(&self, watermark: Watermark) -> Option<String> {
+    /// What records say of a watermark.
+    fn announced(&self, watermark: i64) -> Option<String> {
         let time = self.relation.event_time.as_ref()?;
         let column = self.relation.schema.field(time.column).name();
-        (watermark != Watermark::END).then(|| announced::value(watermark.micros, column))
+        Some(announced::value(watermark, column))
     }
 
     fn push(&mut self, all: &RecordBatch, epoch: &mut Epoch<'_>) -> Result<()> {

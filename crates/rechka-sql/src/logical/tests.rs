@@ -40,6 +40,7 @@ pub(crate) fn catalog() -> Catalog {
                 delay: Duration::from_secs(4),
                 idle: None,
                 ahead: Duration::from_secs(3600),
+                announced: false,
             }),
             key: vec![],
             topic: name.into(),

@@ -177,6 +177,7 @@ impl Reader<'_> {
                 idle,
                 ahead,
             }),
+                announced: false,
             key,
             partitions,
             format,

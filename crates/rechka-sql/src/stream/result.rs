@@ -144,6 +144,7 @@ impl Planner<'_> {
             delay,
             idle: self.options.idle.or(flow.idle.filter(|_| row_by_row)),
             ahead: self.options.ahead,
+            announced: true,
         })
     }
 }

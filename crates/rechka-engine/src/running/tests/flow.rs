@@ -1,5 +1,12 @@
 //! What comes out when nothing goes wrong.
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use rechka_log::TopicPartition;
 use rechka_sql::{Kind, Metadata, Relation, plan::Source};
@@ -158,6 +165,70 @@ fn a_partition_without_records_holds_windows_up_unless_it_may_be_idle() {
         }
         running.stop().unwrap();
     }
+}
+
+/// Totals behind an exchange, over a first partition that has closed a window, and a second one that was idle meanwhile.
+fn half_idle(log: &TestLog) {
+    log.append("events", 0, &[event(1, 1, 10), event(1, 16, 1)], 2);
+    wait_until("the window is closed", || log.values("totals") == [result(1, 10, 10)]);
+}
+
+#[test]
+fn a_partition_that_was_idle_is_waited_for_again_when_a_query_starts_again() {
+    let log = TestLog::new();
+    log.create("events", 2);
+    let query = |idle| {
+        let mut query = totals_exchanged(2, 1);
+        query.stages[0].inputs[0].event_time.as_mut().unwrap().idle = Some(idle);
+        query
+    };
+    let running = run(log.log.clone(), query(Duration::from_millis(20)), options()).unwrap();
+    half_idle(&log);
+    running.stop().unwrap();
+    // Both have got more meanwhile, and that of the first is read before.
+    log.append("events", 0, &[event(1, 40, 1)], 1);
+    let running = run(log.log.clone(), query(Duration::from_secs(3600)), options()).unwrap();
+    let has_read = |stage| {
+        let tasks = running.statistics().tasks.into_iter();
+        tasks
+            .filter(|task| task.stage == stage)
+            .map(|task| task.records_in)
+            .sum::<u64>()
+            > 0
+    };
+    wait_until("it is read", || has_read(0) && has_read(1));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(log.values("totals"), [result(1, 10, 10)]);
+    log.append("events", 1, &[event(1, 15, 5), event(1, 40, 1)], 2);
+    wait_until("the next is closed", || log.values("totals").len() == 2);
+    running.stop().unwrap();
+    assert_eq!(log.values("totals"), [result(1, 10, 10), result(1, 20, 6)]);
+    assert!(log.values("totals.late").is_empty());
+}
+
+#[test]
+fn a_task_that_starts_again_is_told_which_partitions_are_idle() {
+    let log = TestLog::new();
+    log.create("events", 2);
+    let mut query = totals_exchanged(2, 1);
+    query.stages[0].inputs[0].event_time.as_mut().unwrap().idle = Some(Duration::from_millis(20));
+    let armed = Arc::new(AtomicBool::new(false));
+    let trigger = armed.clone();
+    let options = RunOptions {
+        // While no events come, only the last task is pushed something: that the others are idle.
+        failpoint: crate::Failpoint::new(move |step| match step {
+            crate::Step::Push if trigger.swap(false, SeqCst) => Err(EngineError::Query("killed".into())),
+            _ => Ok(()),
+        }),
+        ..options()
+    };
+    let running = run(log.log.clone(), query, options).unwrap();
+    half_idle(&log);
+    armed.store(true, SeqCst);
+    wait_until("the last task has died", || !armed.load(SeqCst));
+    log.append("events", 0, &[event(1, 40, 1)], 1);
+    wait_until("the next is closed", || log.values("totals").len() == 2);
+    running.stop().unwrap();
 }
 
 #[test]

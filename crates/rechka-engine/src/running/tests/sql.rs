@@ -1,5 +1,5 @@
 //! Queries as they are written, planned and run by the real operators.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rechka_log::Partition;
 use rechka_sql::{
@@ -139,10 +139,6 @@ fn a_pipeline_of_several_queries_gives_the_same_live_and_to_the_end() {
          CREATE STREAM most AS SELECT window_start, max(n) AS most
            FROM TUMBLE(counts, at, INTERVAL '20 seconds') GROUP BY window_start, window_end;",
     );
-    let real = |options: RunOptions| RunOptions {
-        new_operator: RunOptions::default().new_operator,
-        ..options
-    };
     let log = stored(200);
     for query in &queries {
         run(log.log.clone(), query.clone(), real(to_the_end()))
@@ -163,21 +159,34 @@ fn a_pipeline_of_several_queries_gives_the_same_live_and_to_the_end() {
     assert_eq!(rows(&log, &queries[1]), expected[..4]);
 }
 
-#[test]
-fn a_derived_stream_tells_its_watermark_to_the_next_query() {
-    let queries = pipeline(
+/// Two streams as one, of which one may be behind, and windows over that.
+fn union_and_windows() -> Vec<Query> {
+    pipeline(
         "CREATE STREAM u AS SELECT key, ts, value FROM events UNION ALL SELECT key, ts, value FROM others;
          CREATE STREAM v AS SELECT window_start, count(*) AS n FROM TUMBLE(u, ts, INTERVAL '10 seconds')
            GROUP BY window_start, window_end;",
-    );
+    )
+}
+
+/// With the real operators.
+fn real(options: RunOptions) -> RunOptions {
+    RunOptions {
+        new_operator: RunOptions::default().new_operator,
+        ..options
+    }
+}
+
+/// The records that a query has read of its streams.
+fn records_in(running: &RunningQuery) -> u64 {
+    let tasks = running.statistics().tasks.into_iter().filter(|task| task.stage == 0);
+    tasks.map(|task| task.records_in).sum()
+}
+
+#[test]
+fn a_derived_stream_tells_its_watermark_to_the_next_query() {
+    let queries = union_and_windows();
     let log = TestLog::new();
-    let start = |query: &Query| {
-        let options = RunOptions {
-            new_operator: RunOptions::default().new_operator,
-            ..options()
-        };
-        run(log.log.clone(), query.clone(), options).unwrap()
-    };
+    let start = |query: &Query| run(log.log.clone(), query.clone(), real(options())).unwrap();
     for topic in ["events", "others"] {
         log.create(topic, 2);
     }
@@ -190,11 +199,7 @@ fn a_derived_stream_tells_its_watermark_to_the_next_query() {
     let _first = start(&queries[0]);
     let second = start(&queries[1]);
     append("events");
-    let read = |running: &RunningQuery| {
-        let tasks = running.statistics().tasks.into_iter().filter(|task| task.stage == 0);
-        tasks.map(|task| task.records_in).sum::<u64>()
-    };
-    wait_until("what came first is read", || read(&second) == 100);
+    wait_until("what came first is read", || records_in(&second) == 100);
     // The other stream is behind, and holds the watermark up: of nothing that comes of it may be said that it is late. What was told
     // of that is known after a restart too.
     second.stop().unwrap();
@@ -205,4 +210,81 @@ fn a_derived_stream_tells_its_watermark_to_the_next_query() {
     let window = |second| format!(r#"{{"window_start":"1970-01-01T00:00:{second:02}","n":40}}"#);
     assert_eq!(rows(&log, &queries[1]), [0, 10, 20, 30].map(window));
     assert!(log.values("v.late").is_empty());
+}
+
+#[test]
+fn nobody_guesses_the_watermark_of_a_derived_stream() {
+    let queries = union_and_windows();
+    let log = TestLog::new();
+    // In the middle of an epoch, where records tell no watermark, a reader may begin.
+    log.create("u", 2);
+    let events: Vec<String> = (0..50).map(|second| event(1, second, 1)).collect();
+    log.append("u", 0, &events, 7);
+    log.append("u", 1, &events, 7);
+    let running = run(log.log.clone(), queries[1].clone(), real(options())).unwrap();
+    wait_until("all is read", || records_in(&running) == 100);
+    std::thread::sleep(Duration::from_millis(50));
+    running.stop().unwrap();
+    assert!(rows(&log, &queries[1]).is_empty());
+}
+
+#[test]
+fn a_run_to_the_end_tells_other_queries_the_watermark_before_its_end() {
+    let queries = union_and_windows();
+    let log = TestLog::new();
+    for (topic, seconds) in [("events", 50), ("others", 20)] {
+        log.create(topic, 2);
+        for partition in 0..2 {
+            let events: Vec<String> = (0..seconds).map(|second| event(1, second, 1)).collect();
+            log.append(topic, partition, &events, 7);
+        }
+    }
+    run(log.log.clone(), queries[0].clone(), real(to_the_end()))
+        .unwrap()
+        .wait()
+        .unwrap();
+    let running = run(log.log.clone(), queries[1].clone(), real(options())).unwrap();
+    wait_until("all is read", || records_in(&running) == 140);
+    wait_until("a window is closed", || !rows(&log, &queries[1]).is_empty());
+    std::thread::sleep(Duration::from_millis(50));
+    running.stop().unwrap();
+    // More of the stream that is behind may come, five seconds before its 19th.
+    assert_eq!(
+        rows(&log, &queries[1]),
+        [r#"{"window_start":"1970-01-01T00:00:00","n":40}"#]
+    );
+}
+
+#[test]
+fn a_row_of_a_partition_that_was_idle_is_not_late_with_one_before_it() {
+    let mut query = pipeline(
+        "CREATE STREAM v AS SELECT key, window_start, count(*) AS n FROM SESSION(events, ts, INTERVAL '100 seconds')
+           GROUP BY key, window_start, window_end;",
+    )
+    .remove(0);
+    query.stages[0].inputs[0].event_time.as_mut().unwrap().idle = Some(Duration::from_millis(20));
+    let log = TestLog::new();
+    log.create("events", 2);
+    log.append("events", 1, &[event(9, 55, 1)], 1);
+    log.append("events", 0, &[event(1, 0, 1), event(9, 205, 1)], 2);
+    let running = run(log.log.clone(), query.clone(), real(options())).unwrap();
+    wait_until("the second partition is idle", || rows(&log, &query).len() == 2);
+    // The first of the two belongs to a session that is written, the second to none.
+    log.append("events", 1, &[event(1, 90, 1), event(1, 180, 1)], 2);
+    wait_until("a row is late", || !log.values("v.late").is_empty());
+    for partition in 0..2 {
+        log.append("events", partition, &[event(2, 400, 1)], 1);
+    }
+    wait_until("the session is closed", || rows(&log, &query).len() == 4);
+    running.stop().unwrap();
+    let session = |key, start: &str| format!(r#"{{"key":{key},"window_start":"1970-01-01T00:{start}","n":1}}"#);
+    let expected = [
+        session(1, "00:00"),
+        session(1, "03:00"),
+        session(9, "00:55"),
+        session(9, "03:25"),
+    ];
+    assert_eq!(rows(&log, &query), expected);
+    let late = log.values("v.late");
+    assert!(late.len() == 1 && late[0].ends_with(":1}"), "{late:?}");
 }

@@ -118,6 +118,7 @@ pub fn event_time() -> EventTime {
         delay: Duration::from_secs(5),
         idle: None,
         ahead: Duration::from_secs(3600),
+        announced: false,
     }
 }
 

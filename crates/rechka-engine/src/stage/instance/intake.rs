@@ -133,7 +133,9 @@ impl Instance {
             match message? {
                 Message::Rows(rows) => self.dag.push(input, rows, self.now)?,
                 Message::Watermark { watermark, .. } if watermark == Watermark::END && offset < begin => {}
-                Message::Watermark { task, watermark } => {
+                Message::Watermark { task, mut watermark } => {
+                    // Of an earlier run; it is said again in this one if it is so still.
+                    watermark.idle &= offset >= begin;
                     let known = self.progress.inputs[input].get_mut(task);
                     let stranger = || EngineError::State {
                         topic: fetched.from.to_string(),

@@ -27,7 +27,7 @@ pub(super) struct Instance {
     tables: Vec<(usize, TableReader)>,
     changelog: Option<Changelog>,
     dead: DeadLetters,
-    /// When each input last brought records.
+    /// When each input last brought records, or was found idle.
     heard: Vec<Instant>,
     /// The wall clock of the epoch, in microseconds.
     now: i64,
@@ -47,9 +47,11 @@ pub(super) struct Instance {
 /// What an epoch made.
 pub(super) struct Ended {
     pub output: Output,
-    /// The watermark of the output, and whether it is new.
+    /// The watermark of the output, and whether it is to be said to the next stage.
     pub watermark: Watermark,
     pub advanced: bool,
+    /// What other queries are told: of a run to the end what was known without its end, for that is not the end of its result.
+    pub told: i64,
     pub state: Vec<Append>,
     /// The wall clock of the epoch, in milliseconds.
     pub now: i64,
@@ -73,27 +75,35 @@ impl Instance {
             self.now = self.now.max((context.clock)());
             self.read_tables()?;
         }
-        self.look_for_idle_inputs(context)?;
+        let idle = self.look_for_idle_inputs(context)?;
         let said = self.time(context);
         let advanced = self.said.as_ref() != Some(&said);
-        if !pushed && !advanced && !context.processing_time {
+        if !pushed && !idle && !advanced && !context.processing_time {
             return Ok(None);
         }
         self.began.get_or_insert_with(Instant::now);
+        let endless = self.dag.watermark(&self.endless_time(context));
         let watermark = self.dag.end_epoch(&said, self.now)?;
         self.bury_all()?;
         self.progress.nodes = self.dag.watermarks();
+        if self.caught_up && !self.is_idle() {
+            self.dag.lag_behind(false);
+        }
         self.ended = said.iter().all(|said| *said == Watermark::END);
         self.said = Some(said);
-        let new = self.announced != Some(watermark) && watermark != Watermark::UNKNOWN;
-        self.announced = Some(watermark);
+        let again = watermark.idle && (pushed || idle);
+        let new = again || self.announced != Some(watermark);
+        let before = self.announced.replace(watermark);
+        let mut known = [Some(endless), before].into_iter().flatten();
+        let told = known.find(|known| *known != Watermark::END);
         let output = self.dag.take_output();
         self.count(&output, watermark);
         let now = self.now.div_euclid(1000);
         Ok(Some(Ended {
             output,
             watermark,
-            advanced: new,
+            advanced: new && watermark != Watermark::UNKNOWN,
+            told: told.unwrap_or(Watermark::UNKNOWN).micros,
             state: self.changes(context, pushed || advanced, now)?,
             now,
         }))

@@ -52,7 +52,16 @@ impl Instance {
         if progress.inputs.is_empty() {
             progress.inputs = context.sources.iter().map(unknown).collect();
         }
+        // Whoever was idle may have spoken since, and says so again if not.
+        let mut were_idle = false;
+        for source in progress.inputs.iter_mut().flatten() {
+            were_idle |= std::mem::take(&mut source.idle);
+        }
+        dag.lag_behind(were_idle);
         progress.told.resize(context.sources.len(), false);
+        for (told, input) in progress.told.iter_mut().zip(&stage.inputs) {
+            *told |= input.event_time.as_ref().is_some_and(|time| time.announced);
+        }
         for (topic, (name, inputs)) in context.topics.iter().enumerate() {
             // What had ended in an earlier run may go on in this one.
             if next[topic] <= context.begin(name, partition) {

@@ -58,6 +58,7 @@ impl Transcription {
                 delay: DELAY,
                 idle: Some(IDLE),
                 ahead: AHEAD,
+                announced: false,
             }),
             related_times: vec![],
             key: vec![0],

@@ -33,6 +33,7 @@ fn relation(name: &str, kind: Kind, columns: &[(&str, DataType)], time: Option<u
             delay: Duration::from_secs(4),
             idle: None,
             ahead: Duration::from_secs(3600),
+            announced: false,
         }),
         related_times: vec![],
         key: if kind == Kind::Stream { vec![] } else { vec![0] },

@@ -22,6 +22,8 @@ pub(in crate::operators::aggregate) struct PartialSessions {
     merger: Merger,
     source: Source,
     local: Local,
+    /// Whether the final phase may be ahead of this one.
+    lags: bool,
 }
 
 impl PartialSessions {
@@ -30,6 +32,7 @@ impl PartialSessions {
             source,
             local: Local::new(&merger)?,
             merger,
+            lags: false,
         })
     }
 }
@@ -37,7 +40,12 @@ impl PartialSessions {
 impl Operator for PartialSessions {
     fn push(&mut self, _: usize, rows: &RecordBatch, time: Time, out: &mut Output) -> Result<()> {
         let pieces = self.source.pieces(rows, time.now, self.merger.functions(), out)?;
-        self.local.add(pieces, Behind::Alone(time.watermark))
+        let judged = if self.lags { i64::MAX } else { time.watermark };
+        self.local.add(pieces, Behind::Alone(judged))
+    }
+
+    fn lag_behind(&mut self, lags: bool) {
+        self.lags = lags;
     }
 
     fn end_epoch(&mut self, _: Time, out: &mut Output) -> Result<()> {
