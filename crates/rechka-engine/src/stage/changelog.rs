@@ -71,6 +71,8 @@ pub(super) struct Entry {
     pub snapshot: bool,
     /// Changes, with the numbers of their nodes.
     pub deltas: Vec<(usize, Delta)>,
+    /// When it was written, in milliseconds since 1970.
+    pub written: i64,
     /// Its size in the log.
     pub bytes: usize,
 }
@@ -186,6 +188,7 @@ impl Changelog {
                         progress: header.progress,
                         snapshot: header.snapshot,
                         deltas,
+                        written: record.timestamp,
                         bytes,
                     };
                     self.count(&entry);

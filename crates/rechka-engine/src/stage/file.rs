@@ -3,7 +3,7 @@ use std::{fs::File, io::Seek, path::Path, sync::Arc};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
-    compute::cast,
+    compute::{cast, concat_batches, sort_to_indices, take_record_batch},
     csv,
     datatypes::{DataType, Field, Schema, SchemaRef},
     json,
@@ -26,6 +26,13 @@ pub(crate) fn read(path: &Path, read: &SchemaRef) -> Result<Vec<RecordBatch>> {
     };
     let batches = batches.map_err(wrong)?;
     batches.iter().map(|rows| pick(rows, read).map_err(wrong)).collect()
+}
+
+/// The rows in the order of a time, for of versions that the watermark has passed the last to come counts.
+pub(super) fn by_time(rows: &[RecordBatch], time: usize, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let rows = concat_batches(schema, rows)?;
+    let order = sort_to_indices(rows.column(time), None, None)?;
+    Ok(vec![take_record_batch(&rows, &order)?])
 }
 
 /// Tells the contents of a file from others.

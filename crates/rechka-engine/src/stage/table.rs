@@ -17,6 +17,8 @@ use serde_json::{Map, Value};
 
 use crate::Result;
 
+/// A deletion is in the log for so long at least: whoever has not read for longer may have missed some.
+pub(super) const DELETIONS_KEPT: Duration = Duration::from_hours(24);
 /// How long to wait for records that the log says are there.
 const WAIT: Duration = Duration::from_millis(100);
 

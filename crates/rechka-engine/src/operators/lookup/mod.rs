@@ -28,10 +28,12 @@ use super::{
 };
 use crate::{EngineError, Result};
 
-/// Kinds of change: stream's rows that wait, table's rows, the watermark.
+/// Kinds of change: stream's rows that wait, table's rows, the watermark, the table begins anew.
 const WAITING: u8 = 0;
 const TABLE: u8 = 1;
 const WATERMARK: u8 = 2;
+/// What came of the table does not count any more.
+const CLEARED: u8 = 3;
 
 /// A join of a stream with a table.
 pub(super) struct Lookup {
@@ -239,6 +241,7 @@ impl Operator for Lookup {
             (WAITING, Some(as_of)) => self.wait(with(&self.stream)?, as_of.stream).map(drop),
             (WATERMARK, Some(as_of)) => {
                 let watermark = self.watermark.restore(delta)?;
+            (CLEARED, _) => self.table.clear(),
                 self.waiting
                     .take_through(last_complete(watermark), as_of.stream)
                     .map(drop)
@@ -250,4 +253,15 @@ impl Operator for Lookup {
     fn state_bytes(&self) -> usize {
         self.table.bytes() + self.waiting.bytes()
     }
+    fn clear(&mut self, input: usize) -> Result<()> {
+        if input == 1 {
+            self.table.clear()?;
+            self.came.push(Delta {
+                kind: CLEARED,
+                rows: RecordBatch::new_empty(self.table.schema().clone()),
+            });
+        }
+        Ok(())
+    }
+
 }

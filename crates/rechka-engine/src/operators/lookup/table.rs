@@ -62,6 +62,12 @@ impl Table {
         })
     }
 
+    /// Forgets all rows.
+    pub fn clear(&mut self) -> Result<()> {
+        *self = Table::new(self.schema.clone(), std::mem::take(&mut self.on), self.time)?;
+        Ok(())
+    }
+
     /// Takes up rows, which replace those of the same keys: from their time on, or from the watermark on if that has passed it. Rows
     /// that nobody can ask for after the watermark may be forgotten.
     pub fn upsert(&mut self, rows: RecordBatch, watermark: i64) -> Result<()> {

@@ -170,15 +170,71 @@ fn a_file_that_was_changed_is_read_again() {
         Arc::make_mut(table).file = Some(path.clone().into());
     }
     log.create("events", 1);
-    for (number, name) in ["one", "uno"].into_iter().enumerate() {
-        std::fs::write(&path, format!("id,name\n1,{name}\n")).unwrap();
+    // What is not in it any more is not in the table any more, nor after the next start.
+    let names_of_1 = [r#""one""#, r#""uno""#, "null", "null"];
+    let texts = [
+        "id,name\n1,one\n",
+        "id,name\n1,uno\n",
+        "id,name\n2,two\n",
+        "id,name\n2,two\n",
+    ];
+    for (number, (name, text)) in names_of_1.into_iter().zip(texts).enumerate() {
+        std::fs::write(&path, text).unwrap();
         log.append("events", 0, &[event(1, 1, 10)], 1);
         run(log.log.clone(), query.clone(), to_the_end())
             .unwrap()
             .wait()
             .unwrap();
-        assert_eq!(names(&log)[number..], [format!("10: {name:?}")]);
+        assert_eq!(names(&log)[number..], [format!("10: {name}")]);
     }
+}
+
+#[test]
+fn a_table_of_which_deletions_may_have_been_missed_is_read_anew() {
+    const HOUR: i64 = 3_600_000_000;
+    let log = TestLog::new();
+    log.create("events", 1);
+    let run_at = |hour: i64| {
+        log.append("events", 0, &[event(1, 1, 10), event(2, 1, 20)], 2);
+        let options = RunOptions {
+            clock: Arc::new(move || hour * HOUR),
+            ..to_the_end()
+        };
+        run(log.log.clone(), enriched(), options).unwrap().wait().unwrap();
+        let all = names(&log);
+        all[all.len() - 2..].to_vec()
+    };
+    log.create("names", 2);
+    name(&log, 0, "1", r#"{"id":1,"name":"one"}"#);
+    name(&log, 0, "2", r#"{"id":2,"name":"two"}"#);
+    assert_eq!(run_at(0), [r#"10: "one""#, r#"20: "two""#]);
+    // Compaction has left nothing of the second, nor of its deletion.
+    name(&log, 0, "2", "");
+    name(&log, 0, "1", r#"{"id":1,"name":"one"}"#);
+    log.log.delete_before(&TopicPartition::new("names", 0), 3).unwrap();
+    assert_eq!(run_at(23), [r#"10: "one""#, r#"20: "two""#]);
+    for hour in [48, 49] {
+        assert_eq!(run_at(hour), [r#"10: "one""#, "20: null"]);
+    }
+}
+
+#[test]
+fn what_changes_in_a_table_is_kept_while_the_stream_is_silent() {
+    let log = TestLog::new();
+    let running = run(log.log.clone(), enriched(), options()).unwrap();
+    let kept = || {
+        log.log
+            .offsets(&TopicPartition::new("enriched.0.state", 0))
+            .unwrap()
+            .end
+    };
+    wait_until("it has begun", || kept() > 0);
+    let before = kept();
+    name(&log, 0, "1", r#"{"id":1,"name":"one"}"#);
+    name(&log, 0, "2", "no json");
+    wait_until("the change is kept", || kept() > before);
+    wait_until("the dead letter is written", || log.values("names.dead") == ["no json"]);
+    running.stop().unwrap();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the last committed epoch left, taken up again.
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rechka_log::{Offset, Partition, TopicPartition};
 use rechka_sql::plan::Source;
@@ -25,7 +25,7 @@ impl Instance {
         let stage = context.stage();
         let new_dag = || Dag::new(&context.query, stage, &context.new_operator);
         let mut dag = new_dag()?;
-        let mut last: Option<Progress> = None;
+        let (mut last, mut written): (Option<Progress>, _) = (None, 0);
         let mut changelog = None;
         if let Some(topic) = &context.state {
             let name = TopicPartition::new(topic.clone(), partition);
@@ -40,7 +40,7 @@ impl Instance {
                 for (node, delta) in &entry.deltas {
                     dag.restore(*node, delta)?;
                 }
-                last = Some(entry.progress);
+                (last, written) = (Some(entry.progress), entry.written);
                 Ok(())
             })?;
             Self::check_offsets(context, last.as_ref(), partition, next)?;
@@ -90,7 +90,7 @@ impl Instance {
             ended: false,
             counts: Counts::default(),
         };
-        instance.load_tables(context)?;
+        instance.load_tables(context, written)?;
         Ok(instance)
     }
 
@@ -117,27 +117,36 @@ impl Instance {
         Ok(())
     }
 
-    /// Reads the tables, as far as the state does not have them.
-    fn load_tables(&mut self, context: &StageContext) -> Result<()> {
+    /// Reads the tables, as far as the state, which was written then (milliseconds), does not have them.
+    fn load_tables(&mut self, context: &StageContext, written: i64) -> Result<()> {
+        let age = Duration::from_millis(self.now.div_euclid(1000).abs_diff(written));
         let known = std::mem::take(&mut self.progress.files);
         for (number, input) in context.stage().inputs.iter().enumerate() {
             if let Source::Table(relation) = &input.source {
                 if let Some(path) = &relation.file {
                     let fingerprint = file::fingerprint(path)?;
-                    if known.get(self.progress.files.len()) != Some(&fingerprint) {
-                        for rows in file::read(path, &input.schema)? {
+                    let before = known.get(self.progress.files.len());
+                    if before.is_some_and(|before| *before != fingerprint) {
+                        self.dag.clear(number)?;
+                    }
+                    if before != Some(&fingerprint) {
+                        let mut all = file::read(path, &input.schema)?;
+                        if let Some(time) = &input.event_time {
+                            all = file::by_time(&all, time.column, &input.schema)?;
+                        }
+                        for rows in all {
                             self.dag.push(number, table::upserts(rows, input)?, self.now)?;
                         }
                     }
                     self.progress.files.push(fingerprint);
                     continue;
                 }
-                let next = self
-                    .progress
-                    .tables
-                    .get(self.tables.len())
-                    .map_or(&[][..], Vec::as_slice);
-                let mut table = TableReader::open(&*context.log, relation, input, next)?;
+                let mut next = self.progress.tables.get(self.tables.len()).map(Vec::as_slice);
+                if next.is_some() && age > table::DELETIONS_KEPT {
+                    self.dag.clear(number)?;
+                    next = None;
+                }
+                let mut table = TableReader::open(&*context.log, relation, input, next.unwrap_or_default())?;
                 table.read_all(|news| self.take(number, news))?;
                 self.tables.push((number, table));
             }
