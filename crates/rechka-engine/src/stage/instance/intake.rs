@@ -153,16 +153,19 @@ impl Instance {
     pub(super) fn begin(&mut self, context: &StageContext) -> Result<()> {
         self.began = Some(Instant::now());
         self.now = self.now.max((context.clock)());
-        self.read_tables()
+        self.read_tables().map(drop)
     }
 
-    pub(super) fn read_tables(&mut self) -> Result<()> {
+    /// Takes what is new in the tables; gives whether there was something.
+    pub(super) fn read_tables(&mut self) -> Result<bool> {
         let mut all = Vec::new();
         for (input, table) in &mut self.tables {
             all.extend(table.read_new()?.into_iter().map(|news| (*input, news)));
         }
+        let some = !all.is_empty();
         all.into_iter().try_for_each(|(input, news)| self.take(input, news))?;
-        self.bury_all()
+        self.bury_all()?;
+        Ok(some)
     }
 
     /// Takes what comes of a table. All tasks read it, and the first says what can't be used of it.

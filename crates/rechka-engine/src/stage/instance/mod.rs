@@ -70,10 +70,10 @@ impl Instance {
 
     /// Ends the epoch; `None` if there is nothing to end.
     pub fn end_epoch(&mut self, context: &StageContext) -> Result<Option<Ended>> {
-        let pushed = self.began.is_some();
+        let mut pushed = self.began.is_some();
         if !pushed {
             self.now = self.now.max((context.clock)());
-            self.read_tables()?;
+            pushed = self.read_tables()?;
         }
         let idle = self.look_for_idle_inputs(context)?;
         let said = self.time(context);
