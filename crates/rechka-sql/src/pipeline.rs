@@ -163,7 +163,7 @@ impl Pipeline {
             let plan = logical::logical_plan(&self.catalog, &derive.query)?;
             return self.catalog.declare(&derive.name, Named::Query(Arc::new(plan)));
         }
-        let running = self.plan(derive)?;
+        let running = self.plan(derive, None)?;
         if let Some(Running { query, .. }) = running.last() {
             let relation = self.catalog.declare_relation(query.result.clone())?;
             self.retain(&relation, derive.options.retention);
@@ -172,8 +172,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What runs for a query. The last makes its result.
-    fn plan(&self, derive: &Derive) -> Result<Vec<Running>, Error> {
+    /// What runs for a query. The last makes its result, and that may go into files.
+    fn plan(&self, derive: &Derive, files: Option<Files>) -> Result<Vec<Running>, Error> {
         let plan = logical::logical_plan(&self.catalog, &derive.query)?;
         let queries = stream::plan_queries(&derive.name, plan, &derive.into())?;
         queries.iter().try_for_each(check_topic)?;
@@ -182,7 +182,12 @@ impl Pipeline {
             delivery: derive.options.delivery,
             files: None,
         };
-        Ok(queries.into_iter().map(running).collect())
+        let mut running: Vec<_> = queries.into_iter().map(running).collect();
+        if let Some(last) = running.last_mut() {
+            last.files = files;
+            check_rows(last, derive.options.retention)?;
+        }
+        Ok(running)
     }
 
     fn sink(&mut self, sink: Sink) -> Result<(), Error> {
@@ -212,13 +217,7 @@ impl Pipeline {
             delivery: sink.delivery,
             ..DeriveOptions::new(&sink.name)
         };
-        let mut running = self.plan(&stream_of(sink.name, sink.query, options))?;
-        if let Some(last) = running.last_mut() {
-            if files.as_ref().is_some_and(|files| files.format == FileFormat::Csv) {
-                check_flat(&last.query)?;
-            }
-            last.files = files;
-        }
+        let running = self.plan(&stream_of(sink.name, sink.query, options), files)?;
         self.running.extend(running);
         Ok(())
     }
@@ -274,7 +273,7 @@ impl Pipeline {
             let plan = logical::optimise(logical::logical_plan(&self.catalog, &derive.query)?)?;
             return Ok(plan.display_indent().to_string());
         }
-        let running = self.plan(&derive)?;
+        let running = self.plan(&derive, None)?;
         let texts = running.iter().rev().map(|running| stream::explain(&running.query));
         Ok(texts.collect::<Vec<_>>().join("\n"))
     }
@@ -288,6 +287,25 @@ fn stream_of(name: Arc<str>, query: Query, options: DeriveOptions) -> Derive {
         options,
         if_not_exists: false,
     }
+}
+
+/// Rows of which the last of each key counts are records with keys, and stay for as long as they count.
+fn check_rows(running: &Running, retention: Option<Duration>) -> Result<(), Error> {
+    let Running { query, files, .. } = running;
+    let (name, changing) = (&query.name, query.result.kind != Kind::Stream);
+    let refusal = match files {
+        Some(_) if changing => format!(
+            "the rows of {name} change, and what is written into a file stays: group by windows (TUMBLE …), whose rows are written once, \
+             or write to = 'topic:…'"
+        ),
+        Some(files) if files.format == FileFormat::Csv => return check_flat(query),
+        None if changing && query.result.format == Format::Arrow => format!(
+            "the rows of {name} are kept by key, and a record in Arrow holds many rows, so it has no key: write format = 'json'"
+        ),
+        None if changing && retention.is_some() => format!("the rows of {name} change: {}", statement::KEPT_BY_KEY),
+        _ => return Ok(()),
+    };
+    Err(Error::Plan(refusal))
 }
 
 /// CSV has no place for lists and structs.

@@ -18,7 +18,8 @@ use crate::{Error, EventTime, Kind, Query, Relation, plan::Emit};
 /// How far ahead of the wall clock an event time may be, if nothing is said.
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 const MAX_PARTITIONS: u32 = 1024;
-const KEPT_BY_KEY: &str =
+/// Why `retention` is refused for what is kept by key.
+pub(crate) const KEPT_BY_KEY: &str =
     "the last row of every key is kept for as long as nothing deletes it: retention is for streams, leave it away here";
 
 impl DeriveOptions {
@@ -176,8 +177,8 @@ impl Reader<'_> {
                 delay,
                 idle,
                 ahead,
-            }),
                 announced: false,
+            }),
             key,
             partitions,
             format,

@@ -13,6 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use rechka_formats::Format;
 
+pub(crate) use create::KEPT_BY_KEY;
 pub use format::Outside;
 pub use show::{describe, show};
 

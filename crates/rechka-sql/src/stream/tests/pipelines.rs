@@ -114,3 +114,40 @@ fn lists_do_not_go_into_csv_files() {
         |format: &str| format!("{clicks} CREATE SINK files FROM clicks WITH (to = 'file:out', format = '{format}')");
     assert!(why_not(&sink("csv")).contains("the column tags is a list or a struct"));
 }
+
+/// Why a pipeline over a stream of ids is refused.
+fn refusal(text: &str) -> String {
+    let declared = "CREATE STREAM s (k BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts);";
+    let mut pipeline = crate::Pipeline::new(crate::Mode::Stream, "");
+    let statements = Statement::parse(&format!("{declared}{text}")).unwrap();
+    let refused = statements
+        .into_iter()
+        .find_map(|statement| pipeline.execute(statement).err());
+    refused.unwrap_or_else(|| panic!("{text} is not refused")).to_string()
+}
+
+#[test]
+fn rows_that_change_are_no_rows_of_files_nor_of_records_without_keys() {
+    let counts = "SELECT k, count(*) AS n FROM s GROUP BY k";
+    for files in ["", ", format = 'json'"] {
+        let refused = refusal(&format!("CREATE SINK f FROM ({counts}) WITH (to = 'file:out'{files});"));
+        assert!(refused.contains("TUMBLE") && refused.contains("topic:"), "{refused}");
+    }
+    for create in [
+        "STREAM v WITH (format = 'arrow') AS",
+        "MATERIALIZED VIEW v WITH (format = 'arrow') AS",
+    ] {
+        let refused = refusal(&format!("CREATE {create} {counts};"));
+        assert!(refused.contains("format = 'json'"), "{refused}");
+    }
+    let refused = refusal(&format!(
+        "CREATE SINK f FROM ({counts}) WITH (to = 'topic:out', format = 'arrow');"
+    ));
+    assert!(refused.contains("format = 'json'"), "{refused}");
+}
+
+#[test]
+fn rows_that_count_until_they_change_are_not_deleted_by_their_age() {
+    let refused = refusal("CREATE STREAM v WITH (retention = '1 day') AS SELECT k, count(*) AS n FROM s GROUP BY k;");
+    assert!(refused.contains("retention is for streams"), "{refused}");
+}
