@@ -1,12 +1,12 @@
 //! Records that can't be used, and rows for which something can't be computed.
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use rechka_formats::{Bad, Format};
+use rechka_formats::Bad;
 use rechka_log::{Append, Fetched, Header, MAX_RECORD_BYTES, Offset, Partition, RecordRef, TopicPartition};
 use rechka_sql::plan::Query;
 use rechka_types::topics;
 
-use super::appender::Appender;
+use super::{appender::Appender, readable};
 use crate::{Result, operators::Dead};
 
 /// Bytes that a dead letter's own headers may take.
@@ -89,9 +89,7 @@ impl DeadLetters {
 
     /// Adds a row that can't be told back to a record, as JSON: to the dead letters of the query's own topic.
     pub fn push_row(&mut self, task: Partition, dead: &Dead, timestamp: i64) -> Result<()> {
-        let (mut value, mut ends) = (Vec::new(), Vec::new());
-        let mut encoder = Format::Json.encoder(&dead.row.schema())?;
-        encoder.encode(&dead.row, &mut value, &mut ends)?;
+        let (mut value, _) = readable::encode(&dead.row)?;
         value.truncate(MAX_RECORD_BYTES - HEADER_BYTES);
         let query = self.query.clone();
         let headers: [Header<'_>; 2] = [

@@ -22,6 +22,7 @@ mod instance;
 mod ipc;
 mod metadata;
 mod processor;
+mod readable;
 mod result;
 mod source;
 mod table;

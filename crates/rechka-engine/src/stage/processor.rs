@@ -7,7 +7,6 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use rechka_formats::Format;
 use rechka_log::{Append, Fetched, LogError, Offset, Partition, TopicPartition};
 use rechka_sql::plan::{Output, Source};
 
@@ -16,6 +15,7 @@ use super::{
     context::{self, StageContext},
     exchange::ExchangeWriter,
     instance::{Ended, Instance},
+    readable,
     result::ResultWriter,
     source::StreamSource,
 };
@@ -80,10 +80,7 @@ impl StageProcessor {
         let topic = late_topic(&self.context.query.name);
         let mut appender = Appender::new(TopicPartition::new(topic, task));
         for rows in batches {
-            let (mut values, mut ends) = (Vec::new(), Vec::new());
-            Format::Json
-                .encoder(&rows.schema())?
-                .encode(rows, &mut values, &mut ends)?;
+            let (values, ends) = readable::encode(rows)?;
             let mut start = 0;
             for (row, end) in ends.into_iter().enumerate() {
                 let record = RowRecord {
@@ -103,10 +100,10 @@ impl StageProcessor {
 
     fn write(&mut self, task: Partition, ended: Ended, outcome: &mut Outcome) -> Result<()> {
         let Ended {
-            told,
             output,
             watermark,
             advanced,
+            told,
             now,
             ..
         } = &ended;
