@@ -8,7 +8,7 @@ use datafusion::{
 };
 
 use super::{
-    flow::{Column, Computed, Flow, Time},
+    flow::{Column, Computed, Flow, Rows, Time},
     planner::{Place, Planner},
 };
 use crate::{
@@ -217,6 +217,13 @@ impl Flow {
             },
             columns,
         );
+        let repeats = !matches!(windowing.window, Window::Hop { size, slide, .. } if size == slide);
+        if let Rows::Append(Some(key)) = &mut self.rows
+            && repeats
+        {
+            // A row is one for each of its windows now.
+            key.push(end);
+        }
         let mut kept: Vec<Computed> = (0..self.columns.len()).map(|index| self.kept(index)).collect();
         let mut moved: Vec<Option<usize>> = (0..self.columns.len()).map(Some).collect();
         for column in &windowing.columns {

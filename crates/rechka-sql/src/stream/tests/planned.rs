@@ -597,3 +597,25 @@ fn every_form_runs_on_several_partitions() {
         plan_in(&catalog(3), &sql, &Options::default()).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
+
+#[test]
+fn a_row_in_several_windows_is_told_apart_by_their_ends_too() {
+    let tumbling = "SELECT auction, window_end AS minute, window_time AS at, count(*) AS n FROM TUMBLE(bid, dateTime, INTERVAL '1 minute')
+        GROUP BY auction, window_start, window_end, window_time";
+    let around = |window: &str| {
+        let query = format!("SELECT auction, minute, n, window_start, window_end FROM {window}");
+        key(&plan_in(&catalog(1), &query, &view()).unwrap())
+    };
+    let hop = around(&format!(
+        "HOP(({tumbling}), at, INTERVAL '1 minute', INTERVAL '5 minutes')"
+    ));
+    assert_eq!(hop, ["auction", "minute", "window_end"]);
+    let cumulate = around(&format!(
+        "CUMULATE(({tumbling}), at, INTERVAL '1 minute', INTERVAL '5 minutes')"
+    ));
+    assert_eq!(cumulate, ["auction", "minute", "window_end"]);
+    assert_eq!(
+        around(&format!("TUMBLE(({tumbling}), at, INTERVAL '5 minutes')")),
+        ["auction", "minute"]
+    );
+}
