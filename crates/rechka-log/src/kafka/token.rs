@@ -88,7 +88,7 @@ mod tests {
             (" ", "is empty"),
             ("hun\nter2", "several lines"),
         ] {
-            let error = of(text).unwrap_err().to_string();
+            let error = of(text).map(drop).unwrap_err().to_string();
             assert!(
                 error.contains(why) && !error.contains("hun") && !error.contains("e30"),
                 "{error}"
