@@ -238,10 +238,10 @@ impl Operator for Lookup {
         let with = |schema: &SchemaRef| RecordBatch::try_new(schema.clone(), delta.rows.columns().to_vec());
         match (delta.kind, self.as_of) {
             (TABLE, _) => self.table.upsert(with(self.table.schema())?, self.watermark.get()),
+            (CLEARED, _) => self.table.clear(),
             (WAITING, Some(as_of)) => self.wait(with(&self.stream)?, as_of.stream).map(drop),
             (WATERMARK, Some(as_of)) => {
                 let watermark = self.watermark.restore(delta)?;
-            (CLEARED, _) => self.table.clear(),
                 self.waiting
                     .take_through(last_complete(watermark), as_of.stream)
                     .map(drop)
@@ -263,5 +263,4 @@ impl Operator for Lookup {
         }
         Ok(())
     }
-
 }
