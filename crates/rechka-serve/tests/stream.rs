@@ -196,6 +196,31 @@ async fn a_session_whose_client_does_not_come_back_is_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_goes_on_at_another_gateway_and_a_session_of_one_that_is_gone_is_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open_log(directory.path());
+    let config = config_with(|limits| limits.resume = Duration::from_secs(5));
+    let first = Served::start(log.clone(), config.clone()).await;
+    let second = Served::start(log.clone(), config).await;
+    let (mut client, _, _) = first.open(hello_for("mine")).await;
+    client.audio(0, &samples(0..500)).await;
+    client.acknowledged(500).await;
+    while second.get("/v1/sessions/mine").await.0 != 200 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (mut again, _, next) = second.open(hello_for("mine")).await;
+    assert_eq!(next, 500);
+    assert_eq!(client.refused().await.0["code"], "taken_over");
+    again.audio(500, &samples(500..700)).await;
+    again.acknowledged(700).await;
+    assert_eq!(stored(&*log, "mine"), (samples(0..700), false));
+    second.stop().await;
+    wait_until(|| stored(&*log, "mine").1).await;
+    assert_eq!(stored(&*log, "mine").0, samples(0..700));
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_complete_session_never_begins_again_however_old_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let served = Served::start(

@@ -40,7 +40,10 @@ pub fn append(
     let frame = match place::find(&**log, &partition(topic, &session), &session)? {
         Place::At(frame) => frame,
         Place::Complete => {
-            eprintln!("{shown} is there already, as session {session} (once more: --session NAME)");
+            eprintln!(
+                "{shown}: session {session} is complete in {} (once more, as another: --session NAME)",
+                topic.name
+            );
             return Ok(());
         }
     };
