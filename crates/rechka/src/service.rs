@@ -167,13 +167,19 @@ fn wait(query: &Query, running: RunningQuery) -> Result<QueryStatus> {
     Ok(status)
 }
 
-/// Follows the views and the tables that change.
+/// Follows the views and the tables that change. One that can't be shown keeps nothing else from running.
 pub fn follow_views(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Arc<Views>> {
     let relations = pipeline.catalog.iter().filter_map(|(_, named)| match named {
         Named::Relation(relation) if relation.kind != Kind::Stream && relation.file.is_none() => {
             Some(relation.as_ref().clone())
         }
         _ => None,
+    });
+    let relations = relations.filter(|relation| {
+        let check = Views::check(relation);
+        check
+            .inspect_err(|error| tracing::warn!(%error, "a relation is not shown; queries use it all the same"))
+            .is_ok()
     });
     let views = Arc::new(Views::new(Arc::clone(log), Default::default()));
     views.follow(relations.collect())?;
@@ -231,5 +237,31 @@ impl Probe for Sinks {
             let failing = u8::from(sink.error().is_some());
             text.push_str(&format!("{name}{{sink=\"{}\"}} {failing}\n", sink.sink()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rechka_log::SqliteLog;
+    use rechka_sql::{Mode, Statement};
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_can_not_be_shown_keeps_nothing_from_running() {
+        let text = "CREATE TABLE shown (id BIGINT PRIMARY KEY, name TEXT) WITH (format = 'csv');
+            CREATE TABLE hidden (id TEXT METADATA FROM 'key', name TEXT, PRIMARY KEY (id));";
+        let mut pipeline = Pipeline::new(Mode::Stream, "");
+        for statement in Statement::parse(text).unwrap() {
+            pipeline.execute(statement).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
+        for topic in ["shown", "hidden"] {
+            log.create_topic(&TopicSpec::new(topic, 1)).unwrap();
+        }
+        let views = follow_views(&log, &pipeline).unwrap();
+        assert!(views.get("shown").is_ok());
+        assert!(views.get("hidden").is_err());
     }
 }

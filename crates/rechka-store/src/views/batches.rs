@@ -1,6 +1,6 @@
 //! Rows as Arrow.
 use arrow::array::RecordBatch;
-use rechka_formats::Decoder;
+use rechka_formats::{Decoder, Format};
 use rechka_log::BatchBuilder;
 use rechka_sql::Relation;
 
@@ -16,7 +16,7 @@ const BATCH_BYTES: usize = 16 << 20;
 pub(super) fn batches(relation: &Relation, rows: &[Row]) -> Result<Vec<RecordBatch>> {
     let failed = |why: String| StoreError::Value(format!("rows of view {:?} can't become Arrow: {why}", relation.name));
     let schema = &relation.schema;
-    let decoder = relation.format.decoder(schema, schema.clone());
+    let decoder = Format::Json.decoder(schema, schema.clone());
     let mut decoder: Box<dyn Decoder> = decoder.map_err(|error| failed(error.to_string()))?;
     let mut batches = Vec::new();
     let mut rest = rows;

@@ -30,8 +30,8 @@ impl Columns {
         if relation.key.is_empty() {
             return refuse("it has no key");
         }
-        if relation.format != Format::Json {
-            return refuse("its records are not JSON");
+        if relation.format == Format::Arrow {
+            return refuse("a record in Arrow holds many rows, and so has no key");
         }
         if relation.file.is_some() {
             return refuse("it is read from a file, and has no topic");

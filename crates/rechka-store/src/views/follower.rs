@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rechka_log::{Fetched, Log, LogError, Reader, Result, TopicPartition};
+use rechka_log::{Fetched, Log, LogError, Reader, TopicPartition};
 
-use super::{partition::Partition, view::View};
-use crate::StoreError;
+use super::{partition::Partition, to_json::ToJson, view::View};
+use crate::{Result, StoreError};
 
 /// How often the thread looks whether it shall stop. Records wake it at once.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Starts the thread.
-    pub(super) fn start(log: Arc<dyn Log>, view: Arc<View>) -> std::result::Result<Self, StoreError> {
+    pub(super) fn start(log: Arc<dyn Log>, view: Arc<View>) -> Result<Self> {
         let mut work = Work::new(log, view)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -60,6 +60,9 @@ struct Work {
     log: Arc<dyn Log>,
     view: Arc<View>,
     reader: Box<dyn Reader>,
+    /// What was read and could not be taken yet.
+    pending: Option<Fetched>,
+    to_json: Option<ToJson>,
     partitions: Vec<Partition>,
     ready: bool,
 }
@@ -67,6 +70,7 @@ struct Work {
 impl Work {
     fn new(log: Arc<dyn Log>, view: Arc<View>) -> Result<Self> {
         let relation = view.relation();
+        let to_json = ToJson::of(relation)?;
         let (mut from, mut partitions) = (Vec::new(), Vec::new());
         for number in 0..relation.partitions {
             let name = TopicPartition::new(relation.topic.clone(), number);
@@ -76,6 +80,8 @@ impl Work {
         }
         let mut work = Self {
             reader: log.read(from)?,
+            pending: None,
+            to_json,
             log,
             view,
             partitions,
@@ -109,16 +115,27 @@ impl Work {
         }
     }
 
-    fn step(&mut self) -> std::result::Result<(), StoreError> {
-        match self.reader.poll(LOOK)? {
-            Some(fetched) => self.take(&fetched),
+    fn step(&mut self) -> Result<()> {
+        let next = match self.pending.take() {
+            None => self.reader.poll(LOOK)?,
+            pending => pending,
+        };
+        match next {
+            Some(fetched) => self.take(&fetched).inspect_err(|_| self.pending = Some(fetched)),
             None => Ok(()),
         }
     }
 
-    fn take(&mut self, fetched: &Fetched) -> std::result::Result<(), StoreError> {
+    fn take(&mut self, fetched: &Fetched) -> Result<()> {
         let number = fetched.from.partition as usize;
-        let (rows, malformed) = self.view.stage(&fetched.batch);
+        let (rows, malformed) = match &mut self.to_json {
+            Some(to_json) => {
+                let (batch, unread) = to_json.convert(&fetched.batch)?;
+                let (rows, malformed) = self.view.stage(&batch);
+                (rows, malformed + unread)
+            }
+            None => self.view.stage(&fetched.batch),
+        };
         if malformed > 0 {
             let (view, offset) = (&*self.view.relation().name, fetched.base_offset);
             tracing::warn!(

@@ -1,7 +1,8 @@
 //! Views: the rows that count now, by key.
 //!
 //! A view's topic holds records of JSON: the key an object of the key columns, the value an object of all columns; a record without
-//! value deletes its key. All rows of one epoch of one task come in one batch of one partition.
+//! value deletes its key. Records of other formats are made JSON when they are read. All rows of one epoch of one task come in one batch
+//! of one partition.
 //!
 //! # Invariants
 //! - Readers see whole epochs only. A batch is applied under one lock. Where the log was compacted a stored batch is no epoch any more;
@@ -20,6 +21,7 @@
 //! | `row` | a row, and what became of it |
 //! | `partition` | when what was read may be shown (a pure state machine) |
 //! | `table` | rows, history and subscribers of one view |
+//! | `to_json` | records of other formats |
 //! | `follower` | the thread that reads a view's topic |
 mod batches;
 mod columns;
@@ -34,6 +36,7 @@ mod subscription;
 mod table;
 #[cfg(test)]
 mod tests;
+mod to_json;
 mod view;
 
 pub use filter::Filter;

@@ -11,7 +11,7 @@ use std::{
 use rechka_log::Log;
 use rechka_sql::Relation;
 
-use super::{follower::Follower, table::Memory, view::View};
+use super::{columns::Columns, follower::Follower, table::Memory, to_json::ToJson, view::View};
 use crate::{Result, StoreError};
 
 /// Bounds of memory.
@@ -98,6 +98,14 @@ impl Views {
             follower.stop();
         }
         result
+    }
+
+    /// Whether a relation can be followed at all.
+    ///
+    /// Fails with [`StoreError::Relation`], which says why not.
+    pub fn check(relation: &Relation) -> Result<()> {
+        Columns::of(relation)?;
+        ToJson::of(relation).map(drop)
     }
 
     fn begin(&self, relation: Relation) -> Result<Followed> {

@@ -553,3 +553,44 @@ proptest! {
         prop_assert_eq!(bench.view.statistics().offsets, vec![end]);
     }
 }
+
+#[test]
+fn records_of_another_format_are_shown_by_the_keys_in_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(SqliteLog::open(directory.path()).unwrap());
+    log.create_topic(&TopicSpec::new(VIEW, 1)).unwrap();
+    let csv = Relation {
+        format: Format::Csv { delimiter: b',' },
+        ..relation(1)
+    };
+    let views = Views::new(log.clone(), Limits::default());
+    views.follow(vec![csv]).unwrap();
+    let bench = Bench {
+        view: views.get(VIEW).unwrap(),
+        log,
+        views,
+    };
+    let epoch = |records: &[(Option<&str>, &str)]| {
+        let mut batch = BatchBuilder::new();
+        for (key, value) in records {
+            batch.push(key.map(str::as_bytes), value.as_bytes(), 1, &[]).unwrap();
+        }
+        let end = write_batch(&*bench.log, 0, batch);
+        assert!(bench.view.wait_for(0, end, PATIENCE), "{:?}", bench.view.statistics());
+    };
+    let two = r#"{"bank":"b","account":2}"#;
+    epoch(&[
+        (None, "a,1,5"),
+        (Some("other"), "b,2,6"),
+        (None, "c,three,7"),
+        (None, "d,4,8"),
+    ]);
+    assert_eq!(bench.scan(&[]), some(&[row("a", 1, 5), row("b", 2, 6), row("d", 4, 8)]));
+    epoch(&[(None, "a,1,9"), (Some(two), ""), (None, "e,5,")]);
+    let mut last = row("e", 5, 0);
+    last.1.as_mut().unwrap()["amount"] = Value::Null;
+    assert_eq!(bench.scan(&[]), some(&[row("a", 1, 9), row("d", 4, 8), last]));
+    assert_eq!(bench.view.statistics().malformed, 1);
+    let found = bench.view.scan(&Filter::default(), 10).unwrap().rows;
+    assert_eq!(bench.view.batches(&found).unwrap()[0].num_rows(), 3);
+}
