@@ -13,9 +13,6 @@ use datafusion::{
 use super::{length::micros, proctime::is_processing_time, window::WindowNode};
 use crate::{plan::Window, text::factor};
 
-/// Windows over a row are at most this many: a row is repeated for each.
-const MAX_OVERLAP: i64 = 100_000;
-
 /// `TUMBLE`, `HOP`, `CUMULATE` and `SESSION` in `FROM`.
 #[derive(Debug)]
 pub(super) struct WindowFunctions;
@@ -143,7 +140,12 @@ impl Function {
                     self.usage()
                 )
             }
-            _ if size / of > MAX_OVERLAP => plan_err!("the size is more than {MAX_OVERLAP} times the {what}"),
+            _ if size / of > Window::MAX_OVERLAP => {
+                plan_err!(
+                    "the size is more than {} times the {what}, in so many windows a row would fall: make the {what} longer",
+                    Window::MAX_OVERLAP
+                )
+            }
             _ => Ok(()),
         };
         Ok(match self {

@@ -157,7 +157,7 @@ fn what_is_no_window_is_refused_with_the_right_form() {
         ),
         (
             "SELECT * FROM HOP(bid, dateTime, INTERVAL '1 ms', INTERVAL '10' DAY)",
-            "more than 100000 times",
+            "more than 10000 times",
         ),
         (
             "SELECT * FROM SESSION(bid, dateTime, INTERVAL '1' SECOND, INTERVAL '1' SECOND)",

@@ -28,6 +28,11 @@ pub enum Window {
     },
 }
 
+impl Window {
+    /// A row falls in at most so many windows.
+    pub const MAX_OVERLAP: i64 = 10_000;
+}
+
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let duration = |micros: i64| Duration::from_micros(micros.unsigned_abs());

@@ -18,8 +18,6 @@ use crate::{EngineError, Result};
 
 /// No time and no length is beyond this, so that sums can't overflow: some 73,000 years.
 pub(super) const FAR: i64 = i64::MAX >> 2;
-/// How many windows a row may fall in.
-const MAX_OVERLAP: i64 = 10_000;
 
 /// Rows that count in the same windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,9 +84,10 @@ impl Windows {
                 ));
             }
         };
-        if step <= 0 || size <= 0 || size > FAR || size % step != 0 || size / step > MAX_OVERLAP {
+        if step <= 0 || size <= 0 || size > FAR || size % step != 0 || size / step > plan::Window::MAX_OVERLAP {
             return Err(EngineError::Query(format!(
-                "a window's length ({size} µs) must be a multiple of its step ({step} µs), at most {MAX_OVERLAP} steps"
+                "a window's length ({size} µs) must be a multiple of its step ({step} µs), at most {} steps",
+                plan::Window::MAX_OVERLAP
             )));
         }
         Ok(windows)

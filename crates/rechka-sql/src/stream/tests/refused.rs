@@ -359,3 +359,13 @@ fn the_start_of_another_window_than_that_of_the_group() {
         refuses(&of(start), &["another window", "GROUP BY TUMBLE(dateTime"]);
     }
 }
+
+#[test]
+fn more_windows_than_a_row_may_fall_in() {
+    for sql in [
+        "SELECT count(*) AS n, window_end FROM CUMULATE(bid, dateTime, INTERVAL '1 second', INTERVAL '1 day') GROUP BY window_start, window_end",
+        "SELECT * FROM HOP(bid, dateTime, INTERVAL '1 second', INTERVAL '10001 seconds')",
+    ] {
+        refuses(sql, &["10000"]);
+    }
+}
