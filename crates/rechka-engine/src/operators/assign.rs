@@ -98,8 +98,8 @@ impl Transform for AssignWindows {
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
-    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Vec<u32>> {
-        Ok(self.assign(&self.times(rows, time)?).rows)
+    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Option<Vec<u32>>> {
+        Ok(Some(self.assign(&self.times(rows, time)?).rows))
     }
 }
 

@@ -36,6 +36,11 @@ pub(super) fn condition(condition: &Expr, rows: &RecordBatch) -> Result<BooleanA
         .ok_or_else(|| EngineError::Query(format!("the condition {condition} is not a Boolean")))
 }
 
+/// Whether an expression may give something else when it is asked again: `random()`, the clock.
+pub(super) fn is_volatile(expression: &Expr) -> Result<bool> {
+    Ok(expression.exists(|part| Ok(part.is_volatile_node()))?)
+}
+
 /// Expressions rewritten for batches that have only the columns which they use.
 #[derive(Debug)]
 pub(super) struct Narrowed {

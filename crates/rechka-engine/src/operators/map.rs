@@ -46,14 +46,17 @@ impl Transform for Map {
         )?)
     }
 
-    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Option<Vec<u32>>> {
         let all = 0..rows.num_rows() as u32;
         let Some(filter) = &self.filter else {
-            return Ok(all.collect());
+            return Ok(Some(all.collect()));
         };
+        if expressions::is_volatile(filter)? {
+            return Ok(None);
+        }
         let kept = expressions::condition(filter, rows)?;
         let kept = all.zip(&kept).filter(|(_, kept)| *kept == Some(true));
-        Ok(kept.map(|(row, _)| row).collect())
+        Ok(Some(kept.map(|(row, _)| row).collect()))
     }
 }
 
@@ -67,7 +70,10 @@ mod tests {
     };
     use datafusion::{
         logical_expr::Operator,
-        physical_expr::expressions::{binary, col, lit},
+        physical_expr::{
+            ScalarFunctionExpr,
+            expressions::{binary, col, lit},
+        },
     };
 
     use super::{super::testing::numbers, *};
@@ -142,5 +148,24 @@ mod tests {
         );
         let map = Map::new(None, &[], output(&[])).unwrap();
         assert_eq!(map.transform(&rows, TIME, &mut Vec::new()).unwrap().num_rows(), 4);
+    }
+
+    #[test]
+    fn what_a_volatile_condition_kept_is_not_asked_again() {
+        let rows = rows();
+        let schema = rows.schema();
+        let function = datafusion::functions::math::random();
+        let options = Arc::new(datafusion::config::ConfigOptions::default());
+        let random = ScalarFunctionExpr::try_new(function, vec![], &schema, options).unwrap();
+        let filter = binary(Arc::new(random), Operator::Lt, lit(0.5), &schema).unwrap();
+        let origins = |filter| {
+            Map::new(Some(filter), &[], output(&[]))
+                .unwrap()
+                .origins(&rows, TIME)
+                .unwrap()
+        };
+        assert_eq!(origins(&filter), None);
+        let plain = binary(col("a", &schema).unwrap(), Operator::Gt, lit(1_i64), &schema).unwrap();
+        assert_eq!(origins(&plain), Some(vec![2, 3]));
     }
 }

@@ -8,8 +8,8 @@ use crate::Result;
 pub(super) trait Transform: Send {
     /// The rows changed; those that can't be go to `late`.
     fn transform(&self, rows: &RecordBatch, time: Time, late: &mut Vec<RecordBatch>) -> Result<RecordBatch>;
-    /// The row that each of the changed rows was made of.
-    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Vec<u32>>;
+    /// The row that each of the changed rows was made of; none where asking again may give other rows.
+    fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Option<Vec<u32>>>;
 }
 
 /// An operator without state.
@@ -25,7 +25,7 @@ impl<T: Transform> Operator for Stateless<T> {
     }
 
     fn origins(&self, rows: &RecordBatch, time: Time) -> Result<Option<Vec<u32>>> {
-        self.0.origins(rows, time).map(Some)
+        self.0.origins(rows, time)
     }
 
     fn end_epoch(&mut self, _time: Time, _out: &mut Output) -> Result<()> {

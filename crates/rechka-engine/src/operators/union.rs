@@ -14,7 +14,7 @@ impl Transform for Union {
         Ok(RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())?)
     }
 
-    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
-        Ok((0..rows.num_rows() as u32).collect())
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Option<Vec<u32>>> {
+        Ok(Some((0..rows.num_rows() as u32).collect()))
     }
 }

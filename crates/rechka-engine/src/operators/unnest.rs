@@ -50,8 +50,8 @@ impl Transform for Unnest {
         )?)
     }
 
-    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Vec<u32>> {
-        self.elements(rows).map(|(_, rows, _)| rows)
+    fn origins(&self, rows: &RecordBatch, _time: Time) -> Result<Option<Vec<u32>>> {
+        self.elements(rows).map(|(_, rows, _)| Some(rows))
     }
 }
 

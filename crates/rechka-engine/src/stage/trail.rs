@@ -74,14 +74,18 @@ impl Trail {
         operator: &dyn Fn(usize) -> &'a dyn Operator,
     ) -> Result<Vec<Option<usize>>> {
         let here = rows.iter().map(|row| self.first + row);
+        let unknown = || vec![None; rows.len()];
         match &self.from {
-            Place::Nowhere => Ok(vec![None; rows.len()]),
+            Place::Nowhere => Ok(unknown()),
             Place::Input => Ok(here.map(Some).collect()),
             Place::Step(step) => match operator(step.node).origins(&step.rows, step.time)? {
-                None => Ok(vec![None; rows.len()]),
+                None => Ok(unknown()),
                 Some(origins) => {
-                    let before: Vec<usize> = here.map(|row| origins[row] as usize).collect();
-                    step.before.origins(&before, operator)
+                    let before = here.map(|row| origins.get(row).map(|origin| *origin as usize));
+                    match before.collect::<Option<Vec<_>>>() {
+                        Some(before) => step.before.origins(&before, operator),
+                        None => Ok(unknown()),
+                    }
                 }
             },
         }
