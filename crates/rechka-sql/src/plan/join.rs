@@ -65,6 +65,8 @@ pub struct Lookup {
 pub struct AsOf {
     /// The stream's column with the time.
     pub stream: usize,
+    /// The stream's column of which the watermark speaks, and by which a row is late: the same, or of a time in a window its end.
+    pub event: usize,
     /// The table's column with the time from which a row is valid. A row that comes when the watermark has passed its time, or that
     /// has none, is valid from the watermark on.
     pub table: usize,

@@ -172,10 +172,15 @@ impl Planner<'_> {
             .cloned()
             .partition(|condition| as_of_time(condition).is_some());
         let as_of = match marks.iter().find_map(as_of_time) {
-            Some(time) => Some(AsOf {
-                stream: flow.event_time(time)?,
-                table: table.time()?,
-            }),
+            Some(time) => {
+                let stream = flow.event_time(time)?;
+                let event = match flow.columns[stream].time {
+                    Time::Relative { of, .. } => of,
+                    _ => stream,
+                };
+                let table = table.time()?;
+                Some(AsOf { stream, event, table })
+            }
             None => None,
         };
         let (mut on, mut covered) = (vec![], vec![]);

@@ -12,7 +12,7 @@ mod waiting;
 use arrow::{
     array::{Array, BooleanArray, RecordBatch},
     compute::{filter_record_batch, is_null, not},
-    datatypes::SchemaRef,
+    datatypes::{Int64Type, SchemaRef},
 };
 use datafusion::logical_expr::JoinType;
 use rechka_sql::plan::{self, AsOf, Expr};
@@ -90,9 +90,9 @@ impl Lookup {
         })
     }
 
-    /// Puts rows out with what the table has for them.
-    fn look_up(&self, rows: &RecordBatch, out: &mut Output) -> Result<()> {
-        let mut partners = self.partners(rows)?;
+    /// Puts rows out with what the table has for them, of a time before `since` what it had then.
+    fn look_up(&self, rows: &RecordBatch, since: i64, out: &mut Output) -> Result<()> {
+        let mut partners = self.partners(rows, since)?;
         if let Some(condition) = &self.filter {
             let pairs = Pairs {
                 rows,
@@ -123,12 +123,13 @@ impl Lookup {
     }
 
     /// For each row the number of the table's row that belongs to it.
-    fn partners(&self, rows: &RecordBatch) -> Result<Vec<Option<u32>>> {
+    fn partners(&self, rows: &RecordBatch, since: i64) -> Result<Vec<Option<u32>>> {
         let keys = evaluate(&self.on, rows)?;
         let times = self
             .as_of
             .map(|as_of| microseconds(rows.column(as_of.stream)))
-            .transpose()?;
+            .transpose()?
+            .map(|times| times.unary::<_, Int64Type>(|time| time.max(since)));
         let mut partners = self.table.find(
             &keys,
             rows.num_rows(),
@@ -171,9 +172,9 @@ impl Operator for Lookup {
             return Ok(());
         }
         let Some(as_of) = self.as_of else {
-            return self.look_up(rows, out);
+            return self.look_up(rows, time.watermark, out);
         };
-        let times = microseconds(rows.column(as_of.stream))?;
+        let times = microseconds(rows.column(as_of.event))?;
         let late: BooleanArray = times
             .iter()
             .map(|row| Some(row.is_some_and(|row| row < time.watermark)))
@@ -187,7 +188,7 @@ impl Operator for Lookup {
         evaluate(&self.on, &rows)?;
         let timeless = self.wait(rows.clone(), as_of.stream)?;
         if timeless.num_rows() > 0 {
-            self.look_up(&timeless, out)?;
+            self.look_up(&timeless, time.watermark, out)?;
         }
         if rows.num_rows() > 0 {
             self.came.push(Delta { kind: WAITING, rows });
@@ -197,9 +198,11 @@ impl Operator for Lookup {
 
     fn end_epoch(&mut self, time: Time, out: &mut Output) -> Result<()> {
         let Some(as_of) = self.as_of else { return Ok(()) };
+        // The last moment of a window may lie before the watermark that its end has not reached: older versions are forgotten then.
+        let before = self.watermark.get();
         self.watermark.advance(time.watermark);
         for rows in self.waiting.take_through(last_complete(time.watermark), as_of.stream)? {
-            let failing = work_on(&rows, |_, rows| self.look_up(rows, out))?;
+            let failing = work_on(&rows, |_, rows| self.look_up(rows, before, out))?;
             out.dead.extend(failing.into_iter().map(|(row, reason)| Dead {
                 row: rows.slice(row, 1),
                 reason,
@@ -250,9 +253,6 @@ impl Operator for Lookup {
         }
     }
 
-    fn state_bytes(&self) -> usize {
-        self.table.bytes() + self.waiting.bytes()
-    }
     fn clear(&mut self, input: usize) -> Result<()> {
         if input == 1 {
             self.table.clear()?;
@@ -262,5 +262,9 @@ impl Operator for Lookup {
             });
         }
         Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.table.bytes() + self.waiting.bytes()
     }
 }

@@ -63,7 +63,11 @@ fn column(name: &str, index: usize) -> Expr {
 fn build(kind: JoinType, as_of: bool, filtered: bool) -> Box<dyn Operator> {
     let schema = Arc::new(Schema::new([fields(), fields()].concat()));
     let filter = filtered.then(|| binary(column("id", 2), Op::Gt, column("id", 5), &schema).unwrap());
-    let as_of = as_of.then_some(AsOf { stream: 1, table: 1 });
+    let as_of = as_of.then_some(AsOf {
+        stream: 1,
+        event: 1,
+        table: 1,
+    });
     let lookup = plan::Lookup {
         kind,
         on: vec![(column("k", 0), column("k", 0))],

@@ -472,7 +472,7 @@ fn a_table_is_asked_as_of_the_time_of_a_row() {
     let query =
         planned("SELECT b.price, p.price AS list FROM bid b JOIN AS_OF(prices, b.dateTime) AS p ON b.auction = p.id");
     let lookup = lookup(&query);
-    let Some(AsOf { stream, table }) = lookup.as_of else {
+    let Some(AsOf { stream, event, table }) = lookup.as_of else {
         panic!("{}", explain(&query))
     };
     let (streams, tables): (Vec<_>, Vec<_>) = query.stages[0]
@@ -480,6 +480,7 @@ fn a_table_is_asked_as_of_the_time_of_a_row() {
         .iter()
         .partition(|input| matches!(input.source, Source::Stream(_)));
     assert_eq!(streams[0].schema.field(stream).name(), "dateTime");
+    assert_eq!(event, stream);
     assert_eq!(tables[0].schema.field(table).name(), "since");
     assert!(lookup.filter.is_none(), "{}", explain(&query));
 }
