@@ -151,13 +151,13 @@ impl Meter {
         self.lock().error = Some(error);
     }
 
-    /// A task has to be started again; gives the number of failures since the last committed epoch.
-    pub fn restarts(&self, error: String) -> u32 {
+    /// A task has to be started again; gives the number of failures since the last committed epoch, and whether the last was the same.
+    pub fn restarts(&self, error: String) -> (u32, bool) {
         let mut state = self.lock();
-        state.error = Some(error);
+        let told = state.error.replace(error) == state.error;
         state.restarts += 1;
         state.failures += 1;
-        state.failures
+        (state.failures, told)
     }
 
     /// How things are now.
@@ -182,7 +182,7 @@ impl Meter {
         }
     }
 
-    /// How many records wait for each task.
+    /// How many records wait for each task, where the log says it.
     fn lags(&self, log: &dyn Log) -> Vec<((usize, Partition), u64)> {
         let tasks: Vec<_> = {
             let state = self.lock();
@@ -193,13 +193,14 @@ impl Meter {
                 .collect()
         };
         let lag = |((stage, partition), next): ((usize, Partition), Vec<Offset>)| {
-            let topics = self.topics[stage].iter().zip(next);
-            let behind = topics.map(|(topic, next)| {
-                let offsets = log.offsets(&TopicPartition::new(topic.clone(), partition));
-                offsets.map_or(0, |offsets| offsets.end.saturating_sub(next))
-            });
-            ((stage, partition), behind.sum())
+            let mut behind = 0;
+            for (topic, next) in self.topics[stage].iter().zip(next) {
+                log.ready().ok()?;
+                let offsets = log.offsets(&TopicPartition::new(topic.clone(), partition)).ok()?;
+                behind += offsets.end.saturating_sub(next);
+            }
+            Some(((stage, partition), behind))
         };
-        tasks.into_iter().map(lag).collect()
+        tasks.into_iter().filter_map(lag).collect()
     }
 }

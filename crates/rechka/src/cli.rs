@@ -3,7 +3,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::{bare_audio::BareAudio, location::LogLocation, position::Position};
+use crate::{
+    bare_audio::BareAudio,
+    location::{LocationParser, LogLocation},
+    position::Position,
+};
 
 /// Live sound in, text out, exactly once.
 #[derive(Parser)]
@@ -307,7 +311,7 @@ pub struct LogArgs {
     /// Settings of Kafka follow after "?", such as
     /// 'kafka://b1:9096,b2:9096?sasl.mechanism=SCRAM-SHA-512&sasl.username=me&sasl.password=$PASSWORD&ssl.ca.location=ca.pem'.
     /// Secrets are taken from $VARIABLE or @FILE. docs/kafka.md has the usual cases.
-    #[arg(long, default_value = "embedded:rechka-data", value_name = "LOG")]
+    #[arg(long, default_value = "embedded:rechka-data", value_name = "LOG", value_parser = LocationParser)]
     pub log: LogLocation,
 }
 

@@ -1,7 +1,12 @@
 //! Where the log is: the value of `--log`.
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{ffi::OsStr, path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::{Context, Result};
+use clap::{
+    Arg, Command,
+    builder::TypedValueParser,
+    error::{Error, ErrorKind},
+};
 #[cfg(feature = "kafka")]
 use rechka_log::{KafkaLog, KafkaOptions};
 use rechka_log::{Log, SqliteLog};
@@ -14,6 +19,22 @@ pub enum LogLocation {
     /// `kafka://HOST:PORT,…?setting=value&…`: a cluster.
     #[cfg(feature = "kafka")]
     Kafka(KafkaOptions),
+}
+
+/// Reads the value of `--log`, and does not repeat it when it is wrong: it may hold what should be secret.
+#[derive(Clone)]
+pub struct LocationParser;
+
+impl TypedValueParser for LocationParser {
+    type Value = LogLocation;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<LogLocation, Error> {
+        let parsed = value.to_str().ok_or_else(|| "it is no UTF-8".to_owned());
+        parsed.and_then(str::parse).map_err(|why| {
+            let why = format!("--log: {why}\n");
+            Error::raw(ErrorKind::ValueValidation, why).with_cmd(command)
+        })
+    }
 }
 
 impl FromStr for LogLocation {
@@ -70,8 +91,7 @@ impl LogLocation {
 
 #[cfg(feature = "kafka")]
 fn connect(options: &KafkaOptions) -> Result<Arc<dyn Log>> {
-    let log = KafkaLog::open(options).with_context(|| format!("connecting to Kafka at {}", options.bootstrap()))?;
-    Ok(Arc::new(log))
+    Ok(Arc::new(KafkaLog::open(options)?))
 }
 
 #[cfg(test)]
@@ -87,6 +107,20 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn a_wrong_location_is_not_repeated() {
+        let wrong = OsStr::new("kafka://a:1?sasl.mechanism=PLAIN&sasl.password=hunter2");
+        let error = LocationParser
+            .parse_ref(&Command::new("rechka"), None, wrong)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("sasl.password=$VARIABLE") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 
     #[cfg(feature = "kafka")]

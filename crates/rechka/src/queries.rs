@@ -1,6 +1,6 @@
 //! Queries that run for ever, and how they go.
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 /// The queries of a pipeline, running.
 pub struct Queries {
     log: Arc<dyn Log>,
-    running: Mutex<Vec<(RunningQuery, Query)>>,
+    /// Whoever asks how they go may have to wait for the log, and nobody else with them.
+    running: RwLock<Vec<(RunningQuery, Query)>>,
 }
 
 /// How a query goes, summed over its tasks.
@@ -109,13 +110,13 @@ impl Queries {
         let running = pipeline.running.iter().map(start).collect::<Result<_>>()?;
         Ok(Self {
             log: Arc::clone(log),
-            running: Mutex::new(running),
+            running: RwLock::new(running),
         })
     }
 
     /// How they go.
     pub fn status(&self) -> Vec<QueryStatus> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
         running
             .iter()
             .map(|(running, query)| QueryStatus::new(query, &running.statistics()))
@@ -156,13 +157,13 @@ impl Queries {
 
     /// What the first of them counts that recognises speech.
     pub fn recognition(&self) -> Option<Arc<Metrics>> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
         running.iter().find_map(|(running, _)| running.recognition().cloned())
     }
 
     /// What all of them count that recognise speech: the query, its counts, and whether it can work.
     fn recognitions(&self) -> Vec<(Arc<str>, Arc<Metrics>, bool)> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
         let recognition = |(running, query): &(RunningQuery, Query)| {
             let up = running.is_running() && running.statistics().error.is_none();
             Some((Arc::clone(&query.name), Arc::clone(running.recognition()?), up))
@@ -172,13 +173,13 @@ impl Queries {
 
     /// Whether any of them still runs.
     pub fn is_running(&self) -> bool {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
         running.iter().any(|(running, _)| running.is_running())
     }
 
     /// Stops them all after their current epochs; says what ended one before.
     pub fn stop(&self) -> Result<()> {
-        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = std::mem::take(&mut *self.running.write().unwrap_or_else(PoisonError::into_inner));
         running
             .into_iter()
             .map(|(running, _)| running.stop())

@@ -107,7 +107,10 @@ fn model(log: &Arc<dyn Log>, pipeline: &Pipeline) -> Result<Option<String>> {
 fn tell(queries: &Queries, live: bool) -> Result<()> {
     let mut table = StatusTable::new(live);
     let mut failing = false;
-    while queries.is_running() {
+    let mut running = true;
+    while running {
+        // Once more when they have ended, as the last words say why.
+        running = queries.is_running();
         let status = queries.status();
         let told = queries.publish(&status);
         if let Err(error) = &told
@@ -117,7 +120,9 @@ fn tell(queries: &Queries, live: bool) -> Result<()> {
         }
         failing = told.is_err();
         table.show(&status);
-        std::thread::sleep(EVERY);
+        if running {
+            std::thread::sleep(EVERY);
+        }
     }
     Ok(())
 }

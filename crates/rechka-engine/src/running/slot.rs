@@ -71,8 +71,11 @@ impl Slot {
     }
 
     fn failed(&self, error: EngineError) {
-        tracing::error!(query = &*self.query, stage = self.stage, %error, "a task failed");
-        let failures = self.meter.restarts(error.to_string());
+        let (failures, told) = self.meter.restarts(error.to_string());
+        match told {
+            true => tracing::debug!(query = &*self.query, stage = self.stage, %error, "a task failed again"),
+            false => tracing::error!(query = &*self.query, stage = self.stage, %error, "a task failed"),
+        }
         let last = self.options.attempts.is_some_and(|attempts| failures >= attempts);
         let hopeless = matches!(error, EngineError::Log(LogError::Closed) | EngineError::Unfit { .. });
         if last || hopeless {

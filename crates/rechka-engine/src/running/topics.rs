@@ -54,6 +54,7 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)
     let existing = log.topics()?;
     let mut existing: BTreeMap<Arc<str>, Partition> =
         existing.into_iter().map(|spec| (spec.name, spec.partitions)).collect();
+    check_result(log, query, stages, &existing)?;
     for spec in specs {
         match existing.insert(spec.name.clone(), spec.partitions) {
             None => log.create_topic(&spec)?,
@@ -65,6 +66,34 @@ pub(super) fn ensure(log: &dyn Log, query: &Query, stages: &[(Topics, Partition)
                     query.name
                 );
                 return Err(LogError::TopicDiffers { topic, difference }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a query that has results which are gone: those that it would go on to write do not stand by themselves.
+fn check_result(
+    log: &dyn Log,
+    query: &Query,
+    stages: &[(Topics, Partition)],
+    existing: &BTreeMap<Arc<str>, Partition>,
+) -> Result<()> {
+    let topic = &query.result.topic;
+    let Some((inputs, tasks)) = stages.last().filter(|_| !existing.contains_key(topic)) else {
+        return Ok(());
+    };
+    let group = context::group(query, stages.len() - 1);
+    for (input, _) in inputs.iter().filter(|(input, _)| existing.contains_key(input)) {
+        for partition in 0..*tasks {
+            let name = TopicPartition::new(input.clone(), partition);
+            if log.committed(&group, &name)?.is_some() {
+                return Err(EngineError::Unfit {
+                    query: query.name.clone(),
+                    reason: format!(
+                        "the topic {topic:?} of its results was deleted; to go on with an empty one, create it"
+                    ),
+                });
             }
         }
     }

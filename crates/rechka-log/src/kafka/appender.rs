@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{shared::Shared, transaction::Failure, transactor::Transactor};
+use super::{connection::Connection, shared::Shared, transaction::Failure, transactor::Transactor};
 use crate::{Ack, Append, LogError, Offset, Result};
 
 /// Bytes that may wait; appending blocks beyond.
@@ -49,6 +49,7 @@ impl Appender {
         let writer = Writer {
             queue: Arc::clone(&queue),
             patience: shared.options.patience(),
+            connection: shared.connection.clone(),
             transactor: Transactor::new(shared, "append"),
         };
         let thread = thread::Builder::new()
@@ -119,6 +120,7 @@ impl Queue {
 struct Writer {
     queue: Arc<Queue>,
     transactor: Transactor,
+    connection: Connection,
     patience: Duration,
 }
 
@@ -160,7 +162,10 @@ impl Writer {
                     if Instant::now() > deadline {
                         break error;
                     }
-                    tracing::warn!(%error, "appending to Kafka; trying again");
+                    // That no broker answers is told elsewhere.
+                    if self.connection.ready().is_ok() {
+                        tracing::warn!(%error, "appending to Kafka; trying again");
+                    }
                     thread::sleep(BACK_OFF);
                 }
                 Err(Failure::Fenced { .. }) => break LogError::Closed, // Only members are.

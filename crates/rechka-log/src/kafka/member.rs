@@ -391,7 +391,10 @@ impl Member for KafkaMember {
                     (if stale { STALE } else { Duration::ZERO }, fenced)
                 }
                 Err(Failure::Aborted(error) | Failure::Broken(error) | Failure::Unknown(error)) => {
-                    tracing::warn!(%error, "committing to Kafka; trying again");
+                    // That no broker answers is told elsewhere.
+                    if self.shared.connection.ready().is_ok() {
+                        tracing::warn!(%error, "committing to Kafka; trying again");
+                    }
                     (self.shared.options.patience(), error.into())
                 }
             };

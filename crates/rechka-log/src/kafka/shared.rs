@@ -306,7 +306,7 @@ impl Shared {
         let offset = KafkaOffset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
         let added = offsets.add_partition_offset(&partition.topic, partition.partition as i32, offset);
         added.map_err(|error| failed("deleting records", error))?;
-        self.topics.delete_before(&offsets)
+        self.topics.delete_before(&partition.topic, &offsets)
     }
 
     pub(super) fn delete_topic(&self, topic: &str) -> Result<()> {

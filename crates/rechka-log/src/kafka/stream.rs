@@ -132,10 +132,11 @@ impl Stream {
     /// The error, if the client does not get over it by itself.
     fn trouble(&self, error: KafkaError) -> Option<LogError> {
         match error.rdkafka_error_code() {
+            // Partitions only go away with their topic.
+            Some(RDKafkaErrorCode::UnknownPartition) => Some(LogError::UnknownTopic(self.name.topic.to_string())),
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::TopicAuthorizationFailed,
             ) => Some(failed_at(&self.name, "reading", error)),
             _ => {

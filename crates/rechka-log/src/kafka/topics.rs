@@ -7,8 +7,10 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    TopicPartitionList,
+    admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::Consumer,
+    error::KafkaError,
     types::RDKafkaErrorCode,
 };
 
@@ -42,11 +44,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 struct Known {
     partitions: Partition,
     compacted: bool,
+    /// Bytes of records that it takes at once.
+    most_bytes: Option<usize>,
 }
+
+/// Kafka's settings of a topic.
+type Settings = HashMap<String, String>;
 
 /// A topic as it is.
 struct Found {
     spec: TopicSpec,
+    settings: Settings,
     /// Of the partition that has the fewest.
     replicas: usize,
     /// Every partition has a leader.
@@ -79,7 +87,7 @@ impl Topics {
         check(spec)?;
         let wanted = options.replication_factor()?;
         if let Some(existing) = self.find(lookup, &spec.name)? {
-            return same(&existing, spec, wanted);
+            return same(&existing, spec, wanted, options);
         }
         let metadata = lookup.fetch_metadata(None, self.patience);
         let brokers = metadata
@@ -108,7 +116,7 @@ impl Topics {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
                 // Somebody was faster.
                 return match self.wait_for(lookup, &spec.name, is_ready)? {
-                    Some(existing) => same(&existing, spec, wanted),
+                    Some(existing) => same(&existing, spec, wanted, options),
                     None => Ok(()),
                 };
             }
@@ -177,7 +185,8 @@ impl Topics {
             .map(|topic| (topic.name(), topic.partitions().len() as Partition))
             .collect();
         partitions.sort_unstable();
-        self.describe(&partitions)
+        let described = self.describe(&partitions)?.into_iter();
+        Ok(described.map(|(spec, _)| spec).collect())
     }
 
     /// One topic, if it exists.
@@ -206,16 +215,17 @@ impl Topics {
             .iter()
             .map(|partition| partition.replicas().len())
             .min();
-        let spec = self.describe(&[(name, topic.partitions().len() as Partition)])?.pop();
-        Ok(spec.map(|spec| Found {
+        let described = self.describe(&[(name, topic.partitions().len() as Partition)])?.pop();
+        Ok(described.map(|(spec, settings)| Found {
             spec,
+            settings,
             replicas: replicas.unwrap_or_default(),
             ready,
         }))
     }
 
-    /// The declarations of topics that exist.
-    fn describe(&self, topics: &[(&str, Partition)]) -> Result<Vec<TopicSpec>> {
+    /// The declarations of topics that exist, and their settings.
+    fn describe(&self, topics: &[(&str, Partition)]) -> Result<Vec<(TopicSpec, Settings)>> {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
@@ -229,7 +239,11 @@ impl Topics {
         let mut specs = Vec::new();
         for ((name, partitions), settings) in topics.iter().zip(described) {
             match settings {
-                Ok(settings) => specs.push(spec(name, *partitions, &settings)),
+                Ok(settings) => {
+                    let entries = settings.entries.into_iter();
+                    let settings = entries.filter_map(|entry| Some((entry.name, entry.value?))).collect();
+                    specs.push((spec(name, *partitions, &settings), settings));
+                }
                 // Deleted meanwhile.
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition) => {}
                 Err(code) => {
@@ -239,10 +253,12 @@ impl Topics {
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for spec in &specs {
+        for (spec, settings) in &specs {
+            let most_bytes = settings.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
             let topic = Known {
                 partitions: spec.partitions,
                 compacted: spec.cleanup == Cleanup::Compact,
+                most_bytes,
             };
             known.insert(spec.name.to_string(), topic);
         }
@@ -287,14 +303,30 @@ impl Topics {
         self.get(name).is_some_and(|known| known.compacted)
     }
 
+    /// The bytes of records that a topic takes at once, looked up anew, as somebody may have changed it.
+    pub(super) fn most_bytes(&self, lookup: &KafkaConsumer, name: &str) -> Option<usize> {
+        // Where it can't be looked up, what was known stands.
+        let _ = self.find(lookup, name);
+        self.get(name)?.most_bytes
+    }
+
     /// Deletes the records of a partition before an offset.
-    pub(super) fn delete_before(&self, offsets: &rdkafka::TopicPartitionList) -> Result<()> {
-        let deleted = block_on(self.admin.client()?.delete_records(offsets, &self.request()));
-        let deleted = deleted.map_err(|error| failed("deleting records", error))?;
-        for partition in deleted.elements() {
-            partition.error().map_err(|error| failed("deleting records", error))?;
+    pub(super) fn delete_before(&self, topic: &str, offsets: &TopicPartitionList) -> Result<()> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let client = self.admin.client()?;
+            let deleted = block_on(client.delete_records(offsets, &self.request()));
+            let deleted = deleted.and_then(|deleted| deleted.elements().iter().try_for_each(|place| place.error()));
+            match deleted {
+                Ok(()) => return Ok(()),
+                Err(error) if has_moved(&error) && Instant::now() < deadline => {
+                    // The client learns of new leaders only if it asks.
+                    let _ = client.inner().fetch_metadata(Some(topic), self.patience);
+                    thread::sleep(LOOK_AGAIN);
+                }
+                Err(error) => return Err(failed("deleting records", error)),
+            }
         }
-        Ok(())
     }
 
     /// A setting of some broker.
@@ -346,8 +378,8 @@ fn settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
 }
 
 /// Kafka's words as a declaration.
-fn spec(name: &str, partitions: Partition, settings: &ConfigResource) -> TopicSpec {
-    let value = |name| settings.get(name).and_then(|entry| entry.value.as_deref());
+fn spec(name: &str, partitions: Partition, settings: &Settings) -> TopicSpec {
+    let value = |name| settings.get(name).map(String::as_str);
     let cleanup = value("cleanup.policy").unwrap_or("delete");
     let bound = |name| value(name).and_then(|bound| bound.parse::<u64>().ok());
     let retention = match cleanup.contains("delete") {
@@ -368,16 +400,32 @@ fn spec(name: &str, partitions: Partition, settings: &ConfigResource) -> TopicSp
     }
 }
 
+/// Whether the broker that was asked leads the partition no longer.
+fn has_moved(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable
+        )
+    })
+}
+
 fn is_ready(found: &Option<Found>) -> bool {
     found.as_ref().is_some_and(|found| found.ready)
 }
 
-/// The same declaration, or the difference. The number of replicas is one if it is said which is wanted.
-fn same(found: &Found, want: &TopicSpec, replicas: Option<u16>) -> Result<()> {
+/// The same declaration, or the difference. The number of replicas and other settings are a part of it if it is said which are wanted.
+fn same(found: &Found, want: &TopicSpec, replicas: Option<u16>, options: &KafkaOptions) -> Result<()> {
     let have = &found.spec;
     let mut differences = Vec::new();
     if let Some(replicas) = replicas.filter(|replicas| found.replicas < usize::from(*replicas)) {
         differences.push(format!("{} replicas instead of {replicas}", found.replicas));
+    }
+    for (name, wanted) in options.topic_settings() {
+        if let Some(have) = found.settings.get(name).filter(|have| *have != wanted) {
+            differences.push(format!("{name} {have} instead of {wanted}"));
+        }
     }
     if have.partitions != want.partitions {
         differences.push(format!("{} partitions instead of {}", have.partitions, want.partitions));
@@ -426,10 +474,15 @@ fn check(spec: &TopicSpec) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn asked(settings: &str) -> KafkaOptions {
+        format!("kafka://a:1?{settings}").parse().unwrap()
+    }
+
     #[test]
     fn the_difference_of_declarations_is_told() {
         let have = Found {
             spec: TopicSpec::new("t", 2),
+            settings: Settings::from([("min.insync.replicas".to_owned(), "1".to_owned())]),
             replicas: 1,
             ready: true,
         };
@@ -437,10 +490,11 @@ mod tests {
             cleanup: Cleanup::Compact,
             ..TopicSpec::new("t", 3)
         };
-        assert!(same(&have, &have.spec, None).is_ok());
-        assert!(same(&have, &have.spec, Some(1)).is_ok());
-        let error = same(&have, &want, Some(3)).unwrap_err().to_string();
-        let difference = "1 replicas instead of 3, 2 partitions instead of 3, cleanup Delete instead of Compact";
+        assert!(same(&have, &have.spec, None, &asked("")).is_ok());
+        assert!(same(&have, &have.spec, Some(1), &asked("create.min.insync.replicas=1")).is_ok());
+        let asked = asked("create.min.insync.replicas=2");
+        let error = same(&have, &want, Some(3), &asked).unwrap_err().to_string();
+        let difference = "1 replicas instead of 3, min.insync.replicas 1 instead of 2, 2 partitions instead of 3, cleanup Delete instead of Compact";
         assert!(error.contains(difference), "{error}");
     }
 

@@ -35,6 +35,8 @@ const TICK: Duration = Duration::from_millis(1);
 const TRANSACTION_TIMEOUT_MS: &str = "10000";
 /// Bytes of a request besides its one record.
 const OVERHEAD: usize = 64 << 10;
+/// Bytes of records that go to a partition at once, where its topic takes so many: as Kafka's clients do.
+pub(super) const BATCH_BYTES: usize = 1_000_000;
 
 /// Why a transaction was not committed.
 #[derive(Debug)]
@@ -136,6 +138,10 @@ pub(super) type Written = std::ops::Range<Offset>;
 pub(super) struct Producer {
     inner: BaseProducer<Deliveries>,
     patience: Duration,
+    /// How many bytes of records go to a partition at once, or one record if that is larger.
+    pub batch_bytes: usize,
+    /// Where brokers have refused so many bytes at once.
+    pub too_large: Cell<Option<TopicPartition>>,
     /// It must not begin another transaction: it failed, or a request of it may still be under way (a late commit or abort
     /// would hit the next transaction: see Kafka's KIP-890, which the client does not speak).
     spent: Cell<bool>,
@@ -143,7 +149,7 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Takes the place of any other producer with this transactional id, and settles what it left open.
-    pub(super) fn open(connection: &Connection, id: &str) -> Result<Self> {
+    pub(super) fn open(connection: &Connection, id: &str, batch_bytes: usize) -> Result<Self> {
         let options = &connection.options;
         let mut config = options.client()?;
         let mut default = |name: &str, value: &str| {
@@ -156,6 +162,7 @@ impl Producer {
         default("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
         default("message.max.bytes", &(MAX_RECORD_BYTES + OVERHEAD).to_string());
         config.set("transactional.id", id);
+        config.set("batch.size", batch_bytes.to_string());
         let deliveries = Deliveries {
             connection: connection.clone(),
             delivered: Mutex::default(),
@@ -167,6 +174,8 @@ impl Producer {
         let producer = Self {
             inner,
             patience: options.patience(),
+            batch_bytes,
+            too_large: Cell::new(None),
             spent: Cell::new(false),
         };
         let begun = producer.insist(|producer| producer.init_transactions(STEP));
@@ -264,7 +273,12 @@ impl Producer {
         }
         match self.delivered().failure.take() {
             None => Ok(()),
-            Some((error, to)) => Err(undelivered(error, &to)),
+            Some((error, to)) => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                    self.too_large.set(Some(to.clone()));
+                }
+                Err(undelivered(error, &to))
+            }
         }
     }
 

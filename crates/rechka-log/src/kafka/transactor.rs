@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use super::{
     shared::Shared,
-    transaction::{Failure, GroupOffsets, Producer, Written},
+    transaction::{BATCH_BYTES, Failure, GroupOffsets, Producer, Written},
 };
-use crate::Append;
+use crate::{Append, LogError, TopicPartition};
 
 /// Writes one transaction after another, and never the same one twice.
 pub(super) struct Transactor {
@@ -13,6 +13,8 @@ pub(super) struct Transactor {
     /// Stays the same, so that the next producer settles what the one before left open.
     id: String,
     producer: Option<Producer>,
+    /// How many bytes of records go to a partition at once; less where topics do not take as much as others.
+    batch_bytes: usize,
     /// Where the last attempt went, if it may have been committed.
     unsettled: Option<Vec<Written>>,
 }
@@ -24,6 +26,7 @@ impl Transactor {
             id: shared.transactional_id(what),
             shared,
             producer: None,
+            batch_bytes: BATCH_BYTES,
             unsettled: None,
         }
     }
@@ -38,7 +41,7 @@ impl Transactor {
     ) -> Result<Vec<Written>, Failure> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => Producer::open(&self.shared.connection, &self.id).map_err(Failure::Broken)?,
+            None => Producer::open(&self.shared.connection, &self.id, self.batch_bytes).map_err(Failure::Broken)?,
         };
         // With this producer the one before has settled: what it wrote is there or not. Offsets alone may be written twice.
         if let (Some(written), Some(append)) = (&self.unsettled, appends.first())
@@ -63,10 +66,56 @@ impl Transactor {
             Err(Failure::Refused(error)) => self.shared.learn(error),
             _ => {}
         }
+        if let Some(to) = producer.too_large.take() {
+            return Err(self.shrink(&to, appends, producer.batch_bytes));
+        }
         if !producer.is_spent() {
             self.producer = Some(producer);
         }
+        let result = match result {
+            Err(Failure::Aborted(error)) => Err(self.missing(appends).unwrap_or(Failure::Aborted(error))),
+            other => other,
+        };
         result.map(|written| self.wrote(appends, written))
+    }
+
+    /// A producer waits for topics that are gone. Whether one is, brokers say, if they answer.
+    fn missing(&self, appends: &[&Append]) -> Option<Failure> {
+        self.shared.connection.ready().ok()?;
+        let missing = appends.iter().find_map(|append| {
+            self.shared.topics.forget(&append.to.topic);
+            let there = self.shared.topics.check(self.shared.lookup(), &append.to);
+            let is_gone =
+                |error: &LogError| matches!(error, LogError::UnknownTopic(_) | LogError::UnknownPartition { .. });
+            there.err().filter(is_gone)
+        })?;
+        self.shared.learn(&missing);
+        Some(Failure::Refused(missing))
+    }
+
+    /// What was too large for a partition may fit in smaller pieces; a record by itself does not.
+    fn shrink(&mut self, to: &TopicPartition, appends: &[&Append], tried: usize) -> Failure {
+        let Some(limit) = self.shared.topics.most_bytes(self.shared.lookup(), &to.topic) else {
+            return Failure::Refused(LogError::Invalid(format!(
+                "a record is too large for {to}: raise max.message.bytes"
+            )));
+        };
+        if tried > limit {
+            tracing::info!(%to, limit, "records are written in smaller batches");
+            self.batch_bytes = limit;
+            return Failure::Aborted(LogError::Storage(format!("Kafka: {to} takes {limit} bytes at once")));
+        }
+        let records = appends
+            .iter()
+            .filter(|append| append.to == *to)
+            .flat_map(|append| append.batch.iter());
+        let largest = records
+            .map(|record| record.value.len() + record.key.map_or(0, <[u8]>::len))
+            .max();
+        Failure::Refused(LogError::Invalid(format!(
+            "a record of {} bytes is too large for {to}, which takes {limit}: raise the topic's max.message.bytes",
+            largest.unwrap_or_default()
+        )))
     }
 
     /// The next transaction is another one.

@@ -6,6 +6,7 @@
 mod connecting;
 mod foreign;
 mod security;
+mod topics;
 
 use std::time::Duration;
 

@@ -102,6 +102,40 @@ fn a_query_can_not_do_without_what_was_deleted_of_its_exchange() {
 }
 
 #[test]
+fn a_query_waits_for_its_topic_and_refuses_another_in_its_place() {
+    let log = TestLog::new();
+    log.create("events", 1);
+    log.append("events", 0, &[event(1, 1, 10)], 1);
+    let running = run(log.log.clone(), totals_in_place(1), options()).unwrap();
+    wait_until("the event is read", || {
+        running.statistics().tasks.iter().any(|task| task.records_in == 1)
+    });
+    log.log.delete_topic("events").unwrap();
+    let error = || running.statistics().error.unwrap_or_default();
+    wait_until("the topic is missed", || {
+        error().contains("there is no topic \"events\"")
+    });
+    assert!(running.is_running());
+    log.create("events", 1);
+    wait_until("the query has ended", || !running.is_running());
+    let refused = running.wait().err().unwrap();
+    assert!(matches!(refused, EngineError::Unfit { .. }), "{refused}");
+}
+
+#[test]
+fn a_query_whose_results_are_gone_does_not_go_on() {
+    let log = TestLog::new();
+    log.create("events", 1);
+    log.append("events", 0, &[event(1, 1, 10)], 1);
+    run(log.log.clone(), filter(1), to_the_end()).unwrap().wait().unwrap();
+    log.log.delete_topic("filtered").unwrap();
+    let refused = run(log.log.clone(), filter(1), to_the_end()).err().unwrap();
+    assert!(matches!(refused, EngineError::Unfit { .. }), "{refused}");
+    log.create("filtered", 1);
+    run(log.log.clone(), filter(1), to_the_end()).unwrap().wait().unwrap();
+}
+
+#[test]
 fn results_over_old_events_are_as_young_as_they_are() {
     let log = TestLog::new();
     log.create("events", 1);
