@@ -45,6 +45,8 @@ pub trait Processor: Send {
         };
         Err(damaged.into())
     }
+    /// The group has said which partitions are ours, be it none, and they are restored.
+    fn settled(&mut self) {}
     /// Everything that is in the log by now has been pushed.
     fn caught_up(&mut self) {}
     /// Works on what was pushed; true when there is more to do at once.

@@ -14,10 +14,25 @@ pub struct Statistics {
     pub query: Arc<str>,
     /// Its tasks, by stage and partition.
     pub tasks: Vec<TaskStatistics>,
+    /// The copies of others' state that are kept warm here.
+    pub standbys: Vec<StandbyStatistics>,
     /// How often a task failed and was started again.
     pub restarts: u64,
     /// Why a task failed last, until an epoch is committed again; or why the log can't be used now.
     pub error: Option<String>,
+}
+
+/// A copy of the state of a task that another process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandbyStatistics {
+    /// The stage, from 0.
+    pub stage: usize,
+    /// The partition.
+    pub partition: Partition,
+    /// Memory of the copy, roughly, in bytes.
+    pub state_bytes: usize,
+    /// The number of the last epoch in it.
+    pub epoch: u64,
 }
 
 /// A task, since the query was started here. Counts are of committed epochs.
@@ -80,12 +95,17 @@ pub(crate) struct Meter {
 struct State {
     tasks: BTreeMap<(usize, Partition), Task>,
     ended: BTreeSet<(usize, Partition)>,
+    /// By stage.
+    standbys: BTreeMap<usize, Vec<StandbyStatistics>>,
+    /// Threads of stages, by number, that have not got their partitions.
+    waiting: BTreeSet<(usize, u32)>,
     restarts: u64,
     /// Failures since the last committed epoch.
     failures: u32,
     error: Option<String>,
 }
 
+#[derive(Clone)]
 struct Task {
     next: Vec<Offset>,
     statistics: TaskStatistics,
@@ -104,6 +124,31 @@ impl Meter {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread of a stage joins its group.
+    pub fn joins(&self, stage: usize, number: u32) {
+        self.lock().waiting.insert((stage, number));
+    }
+
+    /// It has got its partitions, be it none, and restored them.
+    pub fn settled(&self, stage: usize, number: u32) {
+        self.lock().waiting.remove(&(stage, number));
+    }
+
+    /// A partition is another's now. What was counted here stays; what waits in it, and its state and time, are no longer ours.
+    pub fn revoked(&self, stage: usize, partition: Partition) {
+        if let Some(task) = self.lock().tasks.get_mut(&(stage, partition)) {
+            task.next.clear();
+            task.statistics.lag = 0;
+            task.statistics.state_bytes = 0;
+            task.statistics.watermark = i64::MAX;
+        }
+    }
+
+    /// What is kept warm for a stage.
+    pub fn standbys(&self, stage: usize, standbys: Vec<StandbyStatistics>) {
+        self.lock().standbys.insert(stage, standbys);
     }
 
     /// An epoch was committed.
@@ -177,9 +222,20 @@ impl Meter {
         Statistics {
             query: self.query.clone(),
             tasks: state.tasks.values().map(|task| task.statistics.clone()).collect(),
+            standbys: state.standbys.values().flatten().cloned().collect(),
             restarts: state.restarts,
             error: silent.map(|error| error.to_string()).or_else(|| state.error.clone()),
         }
+    }
+
+    /// Why the query can't do its work here now.
+    pub fn trouble(&self, log: &dyn Log) -> Option<String> {
+        if let Err(silent) = log.ready() {
+            return Some(silent.to_string());
+        }
+        let state = self.lock();
+        let waits = || "it waits for its partitions, or restores them".to_owned();
+        state.error.clone().or_else(|| (!state.waiting.is_empty()).then(waits))
     }
 
     /// How many records wait for each task, where the log says it.

@@ -39,9 +39,13 @@
 //! 20. [`Member::seek`], [`Member::pause`] and [`Member::resume`] MUST act on the next poll. [`Event::CaughtUp`] MUST only be
 //!     told when the assigned partitions that are not paused are read to their end, as far as the log has heard: what was
 //!     written just now elsewhere may be on its way.
+//! 21. Of two members of a group with the same lasting name and number one MUST be refused with [`LogError::NameTaken`](crate::LogError::NameTaken),
+//!     at once or when it polls, and the other go on. When that one is gone, the name is free, at the latest after the time that the
+//!     group takes to notice.
+//! 22. [`Log::holders`] MUST name nobody but who committed last; whether it names that one at once or soon is for the log.
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec};
+use crate::{Batch, CommitError, Offset, Partition, Result, TopicPartition, TopicSpec, Worker};
 
 /// The offsets a partition holds: `start` is that of the earliest record kept, or before it; `end` is after the last one, and the
 /// next record gets it, or a larger one.
@@ -95,6 +99,11 @@ pub trait Log: Send + Sync + 'static {
     fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()>;
     /// The next offset that `group` has committed for a partition.
     fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>>;
+    /// Who committed last for each partition of a topic in `group`, and so holds it if nobody has taken it since. Empty where the log
+    /// does not keep that: all members are of one process then.
+    fn holders(&self, _group: &str, _topic: &str) -> Result<Vec<Option<Holder>>> {
+        Ok(Vec::new())
+    }
     /// Appends atomically: all or nothing. Returns at once (without parts, with an [`Ack`] that is ready); the [`Ack`] tells when it is durable, and where it went.
     /// Bounded: blocks while too much is waiting to be written.
     fn append(&self, appends: Vec<Append>) -> Result<Ack>;
@@ -123,6 +132,39 @@ pub struct Membership {
     pub group: Arc<str>,
     /// The topics the group shares out. All partitions with the same number go to the same member (co-partitioning).
     pub topics: Vec<Arc<str>>,
+    /// Who joins. If its name lasts, whoever joins under it soon after is taken for the same member, and gets its partitions back.
+    pub worker: Worker,
+    /// The member's number among those of the worker in this group.
+    pub number: u32,
+}
+
+impl Membership {
+    /// The only member of a worker that nobody knows.
+    pub fn new(group: impl Into<Arc<str>>, topics: Vec<Arc<str>>) -> Self {
+        Self {
+            group: group.into(),
+            topics,
+            worker: Worker::unnamed(),
+            number: 0,
+        }
+    }
+
+    /// How others see the member.
+    pub fn holder(&self) -> Holder {
+        Holder {
+            worker: self.worker.name().into(),
+            number: self.number,
+        }
+    }
+}
+
+/// A member of a group, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Holder {
+    /// Its worker's name.
+    pub worker: Arc<str>,
+    /// Its number among those of the worker.
+    pub number: u32,
 }
 
 /// What a member is told.

@@ -32,6 +32,16 @@ pub enum LogError {
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// Another member of the group has the name.
+    #[error(
+        "another process is the worker {worker:?} of the group {group:?}: give each process a name of its own (--worker NAME, or RECHKA_WORKER), or none"
+    )]
+    NameTaken {
+        /// The group.
+        group: String,
+        /// The worker's name.
+        worker: String,
+    },
     /// Another process writes to the log.
     #[error(
         "the log in {path} is open for writing in process {pid}: stop that process first, or open the log for reading only"

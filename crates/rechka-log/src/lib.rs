@@ -18,11 +18,13 @@ mod kafka;
 mod signal;
 mod sqlite;
 mod topic;
+mod worker;
 
 pub use batch::{Batch, BatchBuilder, Header, Headers, MAX_BATCH_BYTES, MAX_RECORD_BYTES, RecordRef};
-pub use contract::{Ack, Append, Epoch, Event, Fetched, Log, Member, Membership, OffsetRange, Reader};
+pub use contract::{Ack, Append, Epoch, Event, Fetched, Holder, Log, Member, Membership, OffsetRange, Reader};
 pub use error::{CommitError, LogError, Result};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaLog, KafkaOptions};
 pub use sqlite::{Options, SqliteLog};
 pub use topic::{Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key};
+pub use worker::Worker;

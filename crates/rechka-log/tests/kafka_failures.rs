@@ -92,10 +92,7 @@ fn nothing_is_lost_or_doubled_while_brokers_die() {
         });
         scope.spawn(|| {
             let mut member = log
-                .join(Membership {
-                    group: name("copiers").into(),
-                    topics: vec![input.as_str().into()],
-                })
+                .join(Membership::new(name("copiers"), vec![input.as_str().into()]))
                 .unwrap();
             while !copied.load(Ordering::Relaxed) {
                 let Event::Batch(fetched) = member.poll(Duration::from_millis(100)).unwrap() else {

@@ -3,7 +3,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use rechka_engine::{Outside, RunOptions, pipelines};
-use rechka_log::Log;
+use rechka_log::{Log, Worker};
 use rechka_sql::{Mode, Pipeline, plan::Precision};
 
 use crate::{
@@ -28,6 +28,8 @@ pub enum Recognition<'a> {
         model: &'a ModelArgs,
         /// What records are that don't say it.
         audio: Option<&'a BareAudio>,
+        /// The process, as others see it.
+        worker: Worker,
     },
     /// Others, over the same log.
     Elsewhere,
@@ -36,7 +38,7 @@ pub enum Recognition<'a> {
 /// Starts the page, and what recognises.
 pub async fn start(log: &Arc<dyn Log>, recognition: Recognition<'_>, listen: &ListenArgs) -> Result<Service> {
     let folder = std::env::current_dir()?;
-    let Recognition::Here { model, audio } = recognition else {
+    let Recognition::Here { model, audio, worker } = recognition else {
         return Service::start(
             log,
             &Pipeline::new(Mode::Stream, &folder),
@@ -53,6 +55,7 @@ pub async fn start(log: &Arc<dyn Log>, recognition: Recognition<'_>, listen: &Li
     let speech = models::speech(&folder);
     let options = |_: &_| RunOptions {
         speech: speech.clone(),
+        worker: worker.clone(),
         ..RunOptions::default()
     };
     Service::start(log, &pipeline, options, listen).await

@@ -3,6 +3,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use rechka_log::Worker;
+
 use crate::{
     bare_audio::BareAudio,
     location::{LocationParser, LogLocation},
@@ -176,6 +178,8 @@ pub struct Serve {
     /// Only take in what is spoken, and show what others recognise
     #[arg(long, conflicts_with_all = ["model", "precision", "language", "audio"])]
     pub no_recognition: bool,
+    #[command(flatten)]
+    pub worker: WorkerArgs,
 }
 
 /// Where the page is.
@@ -203,7 +207,8 @@ fn host_name(text: &str) -> Result<String, String> {
   rechka run pipelines/shop.sql
   rechka run pipelines/words.sql                 what people say: captions, words a minute, mentions
   rechka run shop.sql --epoch 1s --delivery at-least-once
-  rechka run shop.sql --once                     work off what is stored, and end")]
+  rechka run shop.sql --once                     work off what is stored, and end
+  rechka run shop.sql --log kafka://one:9092     on each of several machines: they share the work")]
 pub struct Run {
     /// The pipeline
     #[arg(value_name = "FILE")]
@@ -221,6 +226,27 @@ pub struct Run {
     /// Read to where the streams end now, close every window for good, and end
     #[arg(long)]
     pub once: bool,
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+    /// Copies of each partition's state that other workers keep in memory, to go on at once when one dies [default: 1 on Kafka, else 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1))]
+    pub standbys: Option<u32>,
+}
+
+/// Which of several workers this process is.
+#[derive(Args)]
+pub struct WorkerArgs {
+    /// Name of this process among those that share the work: restarted under it within the session time-out (3 s), it gets its
+    /// partitions back without a rebalance. Without one it is a new worker each time, and hands its partitions over when it stops
+    #[arg(long, env = "RECHKA_WORKER", value_name = "NAME")]
+    pub worker: Option<Worker>,
+}
+
+impl WorkerArgs {
+    /// The worker, of this name or of none.
+    pub fn worker(&self) -> Worker {
+        self.worker.clone().unwrap_or_else(Worker::unnamed)
+    }
 }
 
 /// What a crash may do to results.

@@ -71,6 +71,11 @@ impl LogLocation {
         }
     }
 
+    /// Whether several processes may work on it.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Embedded(_))
+    }
+
     /// Opens an existing log for reading, also while another process writes it.
     pub fn open_read_only(&self) -> Result<Arc<dyn Log>> {
         match self {

@@ -49,6 +49,12 @@ pub struct QueryStatus {
     pub restarts: u64,
     /// Why one failed last.
     pub error: Option<String>,
+    /// Copies of the state of others' partitions that are kept warm.
+    #[serde(default)]
+    pub standbys: usize,
+    /// Memory of these, in bytes.
+    #[serde(default)]
+    pub standby_bytes: usize,
 }
 
 impl QueryStatus {
@@ -89,6 +95,8 @@ impl QueryStatus {
                 * 1e3,
             restarts: statistics.restarts,
             error: statistics.error.clone(),
+            standbys: statistics.standbys.len(),
+            standby_bytes: statistics.standbys.iter().map(|standby| standby.state_bytes).sum(),
         }
     }
 }
@@ -165,10 +173,16 @@ impl Queries {
     fn recognitions(&self) -> Vec<(Arc<str>, Arc<Metrics>, bool)> {
         let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
         let recognition = |(running, query): &(RunningQuery, Query)| {
-            let up = running.is_running() && running.statistics().error.is_none();
+            let up = running.is_running() && running.trouble().is_none();
             Some((Arc::clone(&query.name), Arc::clone(running.recognition()?), up))
         };
         running.iter().filter_map(recognition).collect()
+    }
+
+    /// Whether one of them has ended because another process has the worker's name.
+    pub fn are_refused(&self) -> bool {
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.iter().any(|(running, _)| running.is_refused())
     }
 
     /// Whether any of them still runs.
@@ -194,12 +208,12 @@ impl Probe for Queries {
     }
 
     fn ready(&self) -> Result<(), String> {
-        match self
-            .status()
-            .into_iter()
-            .find_map(|status| Some((status.query, status.error?)))
-        {
-            Some((query, error)) => Err(format!("{query}: {error}")),
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = running
+            .iter()
+            .filter_map(|(running, query)| Some((&query.name, running.trouble()?)));
+        match troubles.next() {
+            Some((query, why)) => Err(format!("{query}: {why}")),
             None => Ok(()),
         }
     }
@@ -239,6 +253,12 @@ impl Probe for Queries {
         });
         family("state_bytes", "gauge", "Memory of the state.", &|status| {
             Some(status.state_bytes as f64)
+        });
+        family("standbys", "gauge", "Copies of other workers' state.", &|status| {
+            Some(status.standbys as f64)
+        });
+        family("standby_bytes", "gauge", "Memory of these copies.", &|status| {
+            Some(status.standby_bytes as f64)
         });
         family("epoch_seconds", "gauge", "The longest last epoch.", &|status| {
             Some(status.epoch_ms / 1e3)

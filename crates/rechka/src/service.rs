@@ -68,9 +68,27 @@ impl Service {
     }
 
     /// The same as [`serve`](Self::serve); tells in the log how the queries go, and draws it on the terminal if somebody watches.
+    /// Ends too when the queries may not run because another process has the worker's name, which is the error then.
     pub async fn serve_and_tell(self, live: bool, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         let queries = Arc::clone(&self.queries);
-        let telling = tokio::task::spawn_blocking(move || tell(&queries, live));
+        let (refuse, refused) = tokio::sync::oneshot::channel();
+        let telling = tokio::task::spawn_blocking(move || {
+            let told = tell(&queries, live);
+            // Nobody waits for it when the service has ended.
+            let _ = refuse.send(queries.are_refused());
+            told
+        });
+        let refused = async {
+            if refused.await != Ok(true) {
+                std::future::pending().await
+            }
+        };
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = refused => {}
+            }
+        };
         self.serve(shutdown).await?;
         telling.await?
     }

@@ -42,7 +42,7 @@ impl StatusTable {
     /// The table as text; rates are since the last call.
     pub fn text(&mut self, status: &[QueryStatus]) -> String {
         let header = [
-            "query", "tasks", "records", "/s", "lag", "behind", "late", "dead", "state", "epoch",
+            "query", "tasks", "records", "/s", "lag", "behind", "late", "dead", "state", "standbys", "epoch",
         ];
         let mut rows = vec![header.map(str::to_owned)];
         for status in status {
@@ -57,6 +57,10 @@ impl StatusTable {
                 HumanCount(status.late).to_string(),
                 HumanCount(status.dead).to_string(),
                 HumanBytes(status.state_bytes as u64).to_string(),
+                match status.standbys {
+                    0 => "-".to_owned(),
+                    copies => format!("{copies}, {}", HumanBytes(status.standby_bytes as u64)),
+                },
                 format!("{:.0} ms", status.epoch_ms),
             ]);
         }

@@ -222,7 +222,8 @@ group.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=100
 group.consumer.heartbeat.interval.ms=500
 group.consumer.min.session.timeout.ms=1000
-group.consumer.session.timeout.ms=6000
+group.consumer.session.timeout.ms=3000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 # Quick to clean up.
 log.initial.task.delay.ms=1000
 log.retention.check.interval.ms=1000

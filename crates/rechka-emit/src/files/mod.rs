@@ -212,7 +212,7 @@ impl Work {
         let columns = Arc::clone(&self.relation.schema);
         let decoder = Format::Arrow.decoder(&self.relation.schema, columns);
         let mut session = Session {
-            member: self.log.join(Membership { group, topics })?,
+            member: self.log.join(Membership::new(group, topics))?,
             decoder: decoder.map_err(|error| self.unreadable("the start", error.to_string()))?,
             parts: BTreeMap::new(),
         };

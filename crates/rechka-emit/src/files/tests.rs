@@ -153,10 +153,7 @@ fn a_sink_that_finishes_writes_what_is_stored() {
 
 /// Commits offset 0 of every partition, as a sink does before it writes anything.
 fn begin(log: &dyn Log) {
-    let membership = Membership {
-        group: "numbers.files".into(),
-        topics: vec![relation().topic],
-    };
+    let membership = Membership::new("numbers.files", vec![relation().topic]);
     let mut member = log.join(membership).unwrap();
     let Event::Assigned(partitions) = member.poll(Duration::from_secs(10)).unwrap() else {
         panic!("a member is told its partitions first");

@@ -326,6 +326,12 @@ impl Recognition {
 }
 
 impl Processor for Recognition {
+    fn settled(&mut self) {
+        if let Some(report) = &self.report {
+            report.settled();
+        }
+    }
+
     fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
         let offset = next.first().copied().unwrap_or_default();
         let stored = stored::load(&*self.log, &self.config.topics.state, partition)?;

@@ -22,6 +22,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// The group has said which partitions are ours.
+    pub fn settled(&self) {
+        self.meter.settled(self.stage, 0);
+    }
+
     /// An epoch was committed.
     pub fn epoch(&self, partition: Partition, next: Offset, counts: Counts) {
         self.meter.epoch(self.stage, partition, &[next], counts);

@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rechka_log::{Log, Offset, Partition, TopicPartition};
+use rechka_log::{Log, LogError, Offset, Partition, TopicPartition};
 use rechka_sql::plan::{Query, Transcribe};
 
-pub use options::{Reading, RunOptions};
+pub use options::{Reading, RunOptions, Standbys};
 use slot::Slot;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     stage::{
         StageContext, StageProcessor,
         context::{self, Topics},
-        fingerprints,
+        fingerprints, standby,
     },
     statistics::{Meter, Statistics},
 };
@@ -93,7 +93,7 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
         ends,
         begins,
     };
-    let mut slots = Vec::new();
+    let (mut slots, mut followed) = (Vec::new(), Vec::new());
     let mut recognition = None;
     for (number, (topics, tasks)) in stages.into_iter().enumerate() {
         match launch.query.stages[number].transcribes() {
@@ -102,7 +102,11 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
                 slots.push(launch.recognition(number, transcribe, &metrics)?);
                 recognition = Some(metrics);
             }
-            None => slots.extend(launch.stage(number, topics, tasks)?),
+            None => {
+                let context = Arc::new(launch.context(number, topics)?);
+                slots.extend(launch.stage(&context, tasks)?);
+                followed.extend(context.standbys.is_some().then_some(context));
+            }
         }
     }
     let mut running = RunningQuery {
@@ -113,10 +117,12 @@ pub fn run(log: Arc<dyn Log>, query: Query, options: RunOptions) -> Result<Runni
         threads: Vec::new(),
     };
     for slot in slots {
-        let thread = thread::Builder::new().name(format!("query {}", launch.query.name));
-        let thread = thread.spawn(move || slot.run());
-        let thread = thread.map_err(|error| EngineError::Thread(error.to_string()))?;
-        running.threads.push(thread);
+        running.spawn(format!("query {}", launch.query.name), move || slot.run())?;
+    }
+    for context in followed {
+        running.spawn(format!("standbys {}", launch.query.name), move || {
+            standby::follow(&context)
+        })?;
     }
     Ok(running)
 }
@@ -135,22 +141,19 @@ struct Launch {
 }
 
 impl Launch {
-    /// A stage of operators: a slot for each thread.
-    fn stage(&self, number: usize, topics: Topics, tasks: Partition) -> Result<Vec<Slot>> {
+    /// What the tasks of a stage of operators have in common.
+    fn context(&self, number: usize, topics: Topics) -> Result<StageContext> {
         let (query, options) = (&self.query, &self.options);
         let stage = &query.stages[number];
-        let settings = self.settings(
-            number,
-            topics.iter().map(|(topic, _)| topic.clone()).collect(),
-            options.epoch,
-        );
-        let context = Arc::new(StageContext {
+        let state = context::state(query, number);
+        let keeps = options.standbys == Standbys::One && options.reading == Reading::ForEver && state.is_some();
+        Ok(StageContext {
             log: self.log.clone(),
             number,
             fingerprint: self.fingerprints[number],
             topics,
             sources: context::sources(query, stage)?,
-            state: context::state(query, number),
+            state,
             processing_time: context::processing_time(stage),
             ends: self.ends.clone(),
             begins: self.begins.clone(),
@@ -161,14 +164,27 @@ impl Launch {
             failpoint: options.failpoint.clone(),
             meter: self.meter.clone(),
             stop: self.control.stop.clone(),
+            standbys: keeps.then(|| Arc::new(standby::Standbys::new(options.worker.name()))),
             query: query.clone(),
-        });
+        })
+    }
+
+    /// A stage of operators: a slot for each thread.
+    fn stage(&self, context: &Arc<StageContext>, tasks: Partition) -> Result<Vec<Slot>> {
+        let topics = context.topics.iter().map(|(topic, _)| topic.clone());
+        let settings = self.settings(context.number, topics.collect(), self.options.epoch);
         // All join before any polls, so that no partition is given to one and taken away again.
-        let slot = |_| {
+        let slot = |number| {
             let context = context.clone();
-            self.slot(number, settings.clone(), move || StageProcessor::new(context.clone()))
+            let settings = Settings {
+                number,
+                ..settings.clone()
+            };
+            self.slot(context.number, settings, move || {
+                StageProcessor::new(context.clone(), number)
+            })
         };
-        (0..tasks.min(options.parallelism.max(1))).map(slot).collect()
+        (0..tasks.min(self.options.parallelism.max(1))).map(slot).collect()
     }
 
     /// A stage that recognises speech: one slot, so that the windows of all sessions go to the model together.
@@ -205,6 +221,8 @@ impl Launch {
     fn settings(&self, stage: usize, topics: Vec<Arc<str>>, epoch: Duration) -> Settings {
         Settings {
             group: context::group(&self.query, stage),
+            worker: self.options.worker.clone(),
+            number: 0,
             topics,
             epoch,
             delivery: self.options.delivery,
@@ -219,6 +237,7 @@ impl Launch {
         settings: Settings,
         processor: impl Fn() -> Result<P> + Send + 'static,
     ) -> Result<Slot> {
+        self.meter.joins(stage, settings.number);
         let own = (self.meter.clone(), self.options.clone(), self.control.clone());
         Slot::new(
             (self.query.name.clone(), stage),
@@ -231,14 +250,32 @@ impl Launch {
 }
 
 impl RunningQuery {
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        let thread = thread::Builder::new().name(name).spawn(work);
+        self.threads
+            .push(thread.map_err(|error| EngineError::Thread(error.to_string()))?);
+        Ok(())
+    }
+
     /// How it goes.
     pub fn statistics(&self) -> Statistics {
         self.meter.statistics(&*self.log)
     }
 
+    /// Why it can't do its work now: what failed last, or that it waits for the group to give it its partitions.
+    pub fn trouble(&self) -> Option<String> {
+        self.meter.trouble(&*self.log)
+    }
+
     /// What is counted while recognising, if the query does that.
     pub fn recognition(&self) -> Option<&Arc<Metrics>> {
         self.recognition.as_ref()
+    }
+
+    /// Whether it has ended because another process has the worker's name.
+    pub fn is_refused(&self) -> bool {
+        let error = self.control.error.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*error, Some(EngineError::Log(LogError::NameTaken { .. })))
     }
 
     /// Whether tasks still run.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rechka_log::Worker;
+
 use crate::{Delivery, Failpoint, NewOperator, Speech, operators};
 
 /// How far the input is read.
@@ -18,6 +20,17 @@ pub enum Reading {
     ToTheEnd,
 }
 
+/// Whether the state of other processes' partitions is kept too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standbys {
+    /// No: whoever takes a partition over reads its whole state from the log.
+    #[default]
+    None,
+    /// One process more keeps a copy of each partition's state, which costs as much memory as the state, and the work of following
+    /// its changes.
+    One,
+}
+
 /// How a query is run. The defaults suit a live query.
 #[derive(Clone)]
 pub struct RunOptions {
@@ -27,6 +40,10 @@ pub struct RunOptions {
     pub epoch: Duration,
     /// Threads for each stage, at most; no more than it has partitions.
     pub parallelism: u32,
+    /// The process, as the groups of the query know it.
+    pub worker: Worker,
+    /// Whether the state of partitions is kept that this process would be given if another one died, so that it goes on at once.
+    pub standbys: Standbys,
     /// How far the input is read.
     pub reading: Reading,
     /// How often in a row, without a committed epoch between, tasks may fail before the query gives up; none: it never does.
@@ -53,6 +70,8 @@ impl Default for RunOptions {
             delivery: Delivery::default(),
             epoch: Duration::from_millis(100),
             parallelism: thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+            worker: Worker::unnamed(),
+            standbys: Standbys::default(),
             reading: Reading::default(),
             attempts: None,
             restart_delay: Duration::from_millis(200),

@@ -77,7 +77,10 @@ impl Slot {
             false => tracing::error!(query = &*self.query, stage = self.stage, %error, "a task failed"),
         }
         let last = self.options.attempts.is_some_and(|attempts| failures >= attempts);
-        let hopeless = matches!(error, EngineError::Log(LogError::Closed) | EngineError::Unfit { .. });
+        let hopeless = matches!(
+            error,
+            EngineError::Log(LogError::Closed | LogError::NameTaken { .. }) | EngineError::Unfit { .. }
+        );
         if last || hopeless {
             return self.control.give_up(error);
         }

@@ -8,7 +8,11 @@ use std::{
 use rechka_log::{Log, Offset, Partition, TopicPartition};
 use rechka_sql::plan::{Groups, Operation, Output, Query, Source, Stage};
 
-use super::{changelog, dag::NewOperator};
+use super::{
+    changelog,
+    dag::{Dag, NewOperator},
+    standby::Standbys,
+};
 use crate::{EngineError, Failpoint, Result, statistics::Meter};
 
 /// Topics that a stage reads as a group, and the inputs that each feeds.
@@ -45,11 +49,23 @@ pub(crate) struct StageContext {
     pub meter: Arc<Meter>,
     /// Set to end the query.
     pub stop: Arc<AtomicBool>,
+    /// The state of others' partitions, if it is kept.
+    pub standbys: Option<Arc<Standbys>>,
 }
 
 impl StageContext {
     pub fn stage(&self) -> &Stage {
         &self.query.stages[self.number]
+    }
+
+    /// The group of its tasks.
+    pub fn group(&self) -> Arc<str> {
+        group(&self.query, self.number)
+    }
+
+    /// The operators, which know nothing yet.
+    pub(super) fn new_dag(&self) -> Result<Dag> {
+        Dag::new(&self.query, self.stage(), &self.new_operator)
     }
 
     /// From where on records of an exchange are of this run.

@@ -27,6 +27,8 @@ const ENOUGH_BYTES: usize = 32 << 20;
 /// Runs a stage for the partitions of one task.
 pub(crate) struct StageProcessor {
     context: Arc<StageContext>,
+    /// The number of the task among those of this process.
+    number: u32,
     /// The decoders of the declared streams, by input.
     sources: Vec<Option<StreamSource>>,
     writer: Writer,
@@ -40,7 +42,8 @@ enum Writer {
 }
 
 impl StageProcessor {
-    pub fn new(context: Arc<StageContext>) -> Result<Self> {
+    /// `number`: among those of this process for the stage.
+    pub fn new(context: Arc<StageContext>, number: u32) -> Result<Self> {
         let stage = context.stage();
         let source = |input: &rechka_sql::plan::Input| match &input.source {
             Source::Stream(relation) => StreamSource::new(relation, input).map(Some),
@@ -57,7 +60,11 @@ impl StageProcessor {
             }
             Output::Result => Writer::Result(ResultWriter::new(context.query.result.clone().into())?),
         };
+        if let Some(standbys) = &context.standbys {
+            standbys.joined(number);
+        }
         Ok(StageProcessor {
+            number,
             sources: stage.inputs.iter().map(source).collect::<Result<_>>()?,
             writer,
             instances: BTreeMap::new(),
@@ -158,13 +165,27 @@ impl StageProcessor {
 
 impl Processor for StageProcessor {
     fn assigned(&mut self, partition: Partition, next: &[Offset]) -> Result<()> {
-        let instance = Instance::restore(&self.context, partition, next)?;
+        let began = Instant::now();
+        let standbys = self.context.standbys.as_ref();
+        let standby = standbys.and_then(|standbys| standbys.assigned(self.number, partition));
+        let is_warm = standby.is_some();
+        let instance = Instance::restore(&self.context, partition, next, standby)?;
         self.instances.insert(partition, instance);
+        let (query, stage) = (&*self.context.query.name, self.context.number);
+        tracing::info!(query, stage, partition, is_warm, took = ?began.elapsed(), "a partition is restored");
         Ok(())
     }
 
     fn revoked(&mut self, partition: Partition) {
         self.instances.remove(&partition);
+        self.context.meter.revoked(self.context.number, partition);
+        if let Some(standbys) = &self.context.standbys {
+            standbys.revoked(self.number, partition);
+        }
+    }
+
+    fn settled(&mut self) {
+        self.context.meter.settled(self.context.number, self.number);
     }
 
     fn push(&mut self, fetched: &Fetched) -> Result<()> {
@@ -239,6 +260,14 @@ impl Processor for StageProcessor {
 
     fn failed(&mut self, error: &LogError) {
         self.context.meter.failed(error.to_string());
+    }
+}
+
+impl Drop for StageProcessor {
+    fn drop(&mut self) {
+        if let Some(standbys) = &self.context.standbys {
+            standbys.left(self.number);
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Task<P> {
     /// The partitions that are ours, and the next offset of each topic that the processor has restored.
     assigned: BTreeMap<Partition, Option<Vec<Offset>>>,
     congested: BTreeSet<Partition>,
+    /// Whether the group has said which partitions are ours.
+    settled: bool,
     /// Whether anything was pushed since the last commit.
     pushed: bool,
     /// Whether an epoch was refused, so that what the processor knows is not what is committed.
@@ -64,6 +66,8 @@ impl<P: Processor> Task<P> {
         let membership = Membership {
             group: settings.group.clone(),
             topics: settings.topics.clone(),
+            worker: settings.worker.clone(),
+            number: settings.number,
         };
         Ok(Task {
             member: log.join(membership)?,
@@ -72,6 +76,7 @@ impl<P: Processor> Task<P> {
             processor,
             assigned: BTreeMap::new(),
             congested: BTreeSet::new(),
+            settled: false,
             pushed: false,
             fenced: false,
             trouble: None,
@@ -137,6 +142,7 @@ impl<P: Processor> Task<P> {
                     self.assigned
                         .extend(partitions.into_iter().map(|partition| (partition, None)));
                     self.restore()?;
+                    self.settle();
                 }
                 Event::Revoked(partitions) => {
                     let committed = self.commit();
@@ -145,6 +151,7 @@ impl<P: Processor> Task<P> {
                     return committed;
                 }
                 Event::CaughtUp => {
+                    self.settle();
                     self.processor.caught_up();
                     return Ok(());
                 }
@@ -153,6 +160,12 @@ impl<P: Processor> Task<P> {
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.processor.settled();
+        }
     }
 
     /// Gives the processor what was read, up to where reading is to stop.

@@ -100,5 +100,8 @@ impl<P: Processor> Task<P> {
 
 /// Whether the log may do later what it can't do now. What it was asked wrongly it never will.
 pub(super) fn may_pass(error: &LogError) -> bool {
-    !matches!(error, LogError::Closed | LogError::Invalid(_))
+    !matches!(
+        error,
+        LogError::Closed | LogError::Invalid(_) | LogError::NameTaken { .. }
+    )
 }

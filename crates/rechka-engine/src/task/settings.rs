@@ -1,7 +1,7 @@
 //! How a task is run.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use rechka_log::{Offset, TopicPartition};
+use rechka_log::{Offset, TopicPartition, Worker};
 
 use crate::{Delivery, Failpoint};
 
@@ -10,6 +10,10 @@ use crate::{Delivery, Failpoint};
 pub struct Settings {
     /// The consumer group.
     pub group: Arc<str>,
+    /// The process, as the group knows it.
+    pub worker: Worker,
+    /// The number of the task among those of the process in this group.
+    pub number: u32,
     /// What the group reads. The same partition number of all topics goes to the same task; all have as many partitions.
     pub topics: Vec<Arc<str>>,
     /// An epoch is committed after this time, or earlier when its output is urgent or large.
@@ -27,6 +31,8 @@ impl Settings {
     pub fn new(group: Arc<str>, topic: Arc<str>, epoch: Duration) -> Self {
         Settings {
             group,
+            worker: Worker::unnamed(),
+            number: 0,
             topics: vec![topic],
             epoch,
             delivery: Delivery::ExactlyOnce,

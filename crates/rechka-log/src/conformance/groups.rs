@@ -1,4 +1,4 @@
-//! MUSTs 14 to 20: groups.
+//! MUSTs 14 to 22: groups.
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Believer, Subject, append, at, batch, eventually, join, texts, topic, unique};
-use crate::{Append, CommitError, Epoch, Event, LogError, Offset, Partition, TopicPartition};
+use super::{Believer, Subject, append, at, batch, eventually, join, membership, texts, topic, unique};
+use crate::{Append, CommitError, Epoch, Event, LogError, Membership, Offset, Partition, TopicPartition};
 
 fn offsets(partition: &TopicPartition, next: Offset) -> Epoch {
     Epoch {
@@ -246,6 +246,77 @@ pub fn a_member_seeks_pauses_and_resumes(subject: &mut dyn Subject) {
     let stranger = at(&name, 7);
     assert!(member.member.seek(&stranger, 0).is_err());
     assert!(member.member.pause(std::slice::from_ref(&stranger)).is_err());
+}
+
+/// MUST 21.
+pub fn of_two_members_of_one_name_one_is_refused(subject: &mut dyn Subject) {
+    let log = subject.log();
+    let (name, group) = (topic(subject, "named", 2), unique("group"));
+    let named = |number| Membership {
+        worker: "anna".parse().unwrap(),
+        number,
+        ..membership(&group, &[&name])
+    };
+    let mut first = Believer::new(log.join(named(0)).unwrap());
+    first.await_owned(subject, &[0, 1]);
+    // Which of the two goes on is for the log to say.
+    let mut members = vec![first];
+    let mut refused = None;
+    match log.join(named(0)) {
+        Ok(second) => members.push(Believer::new(second)),
+        Err(error) => refused = Some(error),
+    }
+    eventually(subject, "a refusal", || {
+        for number in 0..members.len() {
+            if refused.is_none()
+                && let Err(error) = members[number].try_poll()
+            {
+                refused = Some(error);
+                members.remove(number);
+                break;
+            }
+        }
+        refused.is_some()
+    });
+    let refused = refused.unwrap();
+    assert!(
+        matches!(&refused, LogError::NameTaken { worker, .. } if worker == "anna"),
+        "{refused}"
+    );
+    let mut other = members.pop().unwrap();
+    other.await_owned(subject, &[0, 1]);
+    other.member.commit(offsets(&at(&name, 0), 0)).unwrap();
+    // Under another number it is another member.
+    let mut sister = Believer::new(log.join(named(1)).unwrap());
+    eventually(subject, "one partition each", || {
+        other.poll();
+        sister.poll();
+        other.owned.len() == 1 && sister.owned.len() == 1
+    });
+    // Free again.
+    drop((other, sister));
+    let mut next = Believer::new(log.join(named(0)).unwrap());
+    next.await_owned(subject, &[0, 1]);
+}
+
+/// MUST 22.
+pub fn the_holder_of_a_partition_is_who_committed_last(subject: &mut dyn Subject) {
+    let log = subject.log();
+    let (name, group) = (topic(subject, "held", 2), unique("group"));
+    for partition in 0..2 {
+        append(log, at(&name, partition), batch(["a"]));
+    }
+    assert!(log.holders(&group, &name).unwrap().iter().all(Option::is_none));
+    let own = membership(&group, &[&name]);
+    let holder = own.holder();
+    let mut member = Believer::new(log.join(own).unwrap());
+    member.await_owned(subject, &[0, 1]);
+    member.member.commit(offsets(&at(&name, 0), 1)).unwrap();
+    eventually(subject, "who committed", || {
+        let holders = log.holders(&group, &name).unwrap();
+        assert!(holders.iter().flatten().all(|who| *who == holder), "{holders:?}");
+        holders.is_empty() || holders == [Some(holder.clone()), None]
+    });
 }
 
 /// MUSTs 15 to 18 together: members copy one topic to another while others join and leave at any moment, with epochs that

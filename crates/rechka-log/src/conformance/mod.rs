@@ -31,7 +31,8 @@ pub use records::*;
 pub use topics::*;
 
 use crate::{
-    Append, Batch, BatchBuilder, Event, Fetched, Log, Member, Membership, Offset, Partition, TopicPartition, TopicSpec,
+    Append, Batch, BatchBuilder, Event, Fetched, Log, Member, Membership, Offset, Partition, Result, TopicPartition,
+    TopicSpec,
 };
 
 /// An implementation under test.
@@ -83,6 +84,8 @@ macro_rules! conformance_tests {
             a_dropped_member_leaves_its_partitions
             groups_do_not_see_each_other
             a_member_seeks_pauses_and_resumes
+            of_two_members_of_one_name_one_is_refused
+            the_holder_of_a_partition_is_who_committed_last
             nothing_is_lost_or_repeated_while_members_come_and_go
         }
     };
@@ -160,12 +163,12 @@ fn texts(log: &dyn Log, partition: &TopicPartition) -> Vec<String> {
     values(log, partition, 0).into_iter().map(text).collect()
 }
 
+fn membership(group: &str, topics: &[&str]) -> Membership {
+    Membership::new(group, topics.iter().map(|topic| (*topic).into()).collect())
+}
+
 fn join(log: &dyn Log, group: &str, topics: &[&str]) -> Box<dyn Member> {
-    log.join(Membership {
-        group: group.into(),
-        topics: topics.iter().map(|topic| (*topic).into()).collect(),
-    })
-    .unwrap()
+    log.join(membership(group, topics)).unwrap()
 }
 
 /// Waits until something is so.
@@ -194,7 +197,11 @@ impl Believer {
 
     /// Polls once, shortly.
     fn poll(&mut self) -> Event {
-        let event = self.member.poll(Duration::from_millis(20)).unwrap();
+        self.try_poll().unwrap()
+    }
+
+    fn try_poll(&mut self) -> Result<Event> {
+        let event = self.member.poll(Duration::from_millis(20))?;
         match &event {
             Event::Assigned(partitions) => self.owned.extend(partitions),
             Event::Revoked(partitions) => self.owned.retain(|p| !partitions.contains(p)),
@@ -202,7 +209,7 @@ impl Believer {
             Event::CaughtUp | Event::Nothing => {}
         }
         self.owned.sort_unstable();
-        event
+        Ok(event)
     }
 
     /// Polls until it owns these partitions.

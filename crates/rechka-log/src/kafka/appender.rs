@@ -50,7 +50,7 @@ impl Appender {
             queue: Arc::clone(&queue),
             patience: shared.options.patience(),
             connection: shared.connection.clone(),
-            transactor: Transactor::new(shared, "append"),
+            transactor: Transactor::new(Arc::clone(&shared), shared.transactional_id("append")),
         };
         let thread = thread::Builder::new()
             .name("kafka-append".to_owned())
@@ -168,7 +168,7 @@ impl Writer {
                     }
                     thread::sleep(BACK_OFF);
                 }
-                Err(Failure::Fenced { .. }) => break LogError::Closed, // Only members are.
+                Err(Failure::Fenced { .. } | Failure::NameTaken) => break LogError::Closed, // Only members are.
             }
         };
         self.transactor.give_up();

@@ -2,7 +2,9 @@
 use std::{fmt, sync::Arc};
 
 use super::{appender::Appender, member::KafkaMember, options::KafkaOptions, shared::Shared, watch::Watch};
-use crate::{Ack, Append, Log, Member, Membership, Offset, OffsetRange, Reader, Result, TopicPartition, TopicSpec};
+use crate::{
+    Ack, Append, Holder, Log, Member, Membership, Offset, OffsetRange, Reader, Result, TopicPartition, TopicSpec,
+};
 
 /// The log on a cluster of Apache Kafka: a [`Log`] that many processes on many machines share.
 ///
@@ -67,6 +69,10 @@ impl Log for KafkaLog {
 
     fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>> {
         self.shared.committed(group, partition)
+    }
+
+    fn holders(&self, group: &str, topic: &str) -> Result<Vec<Option<Holder>>> {
+        self.shared.holders(group, topic)
     }
 
     fn append(&self, appends: Vec<Append>) -> Result<Ack> {

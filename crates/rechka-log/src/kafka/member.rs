@@ -7,18 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{Offset as KafkaOffset, TopicPartitionList, consumer::Consumer};
+use rdkafka::{
+    Offset as KafkaOffset, TopicPartitionList, consumer::Consumer, topic_partition_list::TopicPartitionListElem,
+    types::RDKafkaErrorCode,
+};
 
 use super::{
     client::{self, KafkaConsumer, Rebalance, accept, release},
     error::failed,
+    holders,
+    liveness::{self, Liveness},
     reader::{serve, sleep},
-    shared::{Shared, next_offset},
+    shared::{CONSUMER, Shared, next_offset},
     stream::Stream,
     transaction::{Failure, GroupOffsets},
     transactor::Transactor,
 };
-use crate::{CommitError, Epoch, Event, LogError, Member, Membership, Offset, Partition, Result, TopicPartition};
+use crate::{
+    CommitError, Epoch, Event, Holder, LogError, Member, Membership, Offset, Partition, Result, TopicPartition,
+};
 
 /// How long a commit of an old generation is tried again: the new one may be on its way to this member.
 const STALE: Duration = Duration::from_secs(3);
@@ -28,8 +35,10 @@ const WHERE_TO_BEGIN: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How long to try a seek of a partition that the client is still opening.
 const OPENING: Duration = Duration::from_secs(5);
-/// How long the group waits for a sign of life, in the classic protocol, if the settings do not say so.
-const SESSION: Duration = Duration::from_secs(45);
+/// The pause before a name is asked for again that another member has.
+const ASK_FOR_NAME: Duration = Duration::from_millis(300);
+/// How long beyond the time in which the group notices a death.
+const NAME_TAKEN: Duration = Duration::from_secs(3);
 
 /// A [`Member`] of a group of Kafka.
 ///
@@ -43,6 +52,8 @@ pub(super) struct KafkaMember {
     consumer: Arc<KafkaConsumer>,
     shared: Arc<Shared>,
     membership: Membership,
+    /// The member, as others see it.
+    holder: Holder,
     transactor: Transactor,
     /// The partitions that the member was told are its own, and was not told to be gone since before the last poll.
     owned: BTreeSet<Partition>,
@@ -55,10 +66,18 @@ pub(super) struct KafkaMember {
     paused: HashSet<TopicPartition>,
     /// What is committed, as far as it is known.
     committed: HashMap<TopicPartition, Offset>,
+    /// For what it is the holder, as others see it.
+    marked: HashSet<TopicPartition>,
     /// Whether the group has assigned anything yet, be it nothing.
     settled: bool,
     /// The group has refused a commit, or the client has failed: the member joins anew at the next poll.
     dismissed: bool,
+    /// How soon the group notices that a member has died.
+    session: Duration,
+    /// Since when the group refuses the member, because another one has its name.
+    refused: Option<Instant>,
+    /// Another one has the name for good: it is not fought for.
+    taken: bool,
     last_poll: Instant,
 }
 
@@ -80,22 +99,29 @@ impl KafkaMember {
                 membership.group
             )));
         }
-        let consumer = subscribe(&shared, &membership)?;
+        let (consumer, session) = subscribe(&shared, &membership)?;
+        let holder = membership.holder();
+        let id = holders::transactional_id(&membership.group, &holder);
         Ok(Self {
             streams: Vec::new(),
             turn: 0,
             consumer,
-            transactor: Transactor::new(Arc::clone(&shared), &membership.group),
+            transactor: Transactor::new(Arc::clone(&shared), id),
             shared,
             membership,
+            holder,
             owned: BTreeSet::new(),
             held: HashSet::new(),
             opening: None,
             leaving: None,
             paused: HashSet::new(),
             committed: HashMap::new(),
+            marked: HashSet::new(),
             settled: false,
             dismissed: false,
+            session,
+            refused: None,
+            taken: false,
             last_poll: Instant::now(),
         })
     }
@@ -106,6 +132,7 @@ impl KafkaMember {
             match rebalance {
                 Rebalance::Assign(partitions) => {
                     self.settled = true;
+                    self.refused = None;
                     let assigned = match self.assigned(&partitions) {
                         Ok(assigned) => assigned,
                         Err(error) => {
@@ -138,6 +165,8 @@ impl KafkaMember {
     fn assigned(&mut self, partitions: &TopicPartitionList) -> Result<Vec<Partition>> {
         let mut begin = partitions.clone();
         if partitions.count() > 0 {
+            self.transactor.open()?;
+            self.shared.settle(&self.membership.group, partitions, &self.holder)?;
             let committed = self.consumer.committed_offsets(begin, WHERE_TO_BEGIN);
             begin = committed.map_err(|error| failed("asking where to begin", error))?;
         }
@@ -187,12 +216,16 @@ impl KafkaMember {
 
     /// Lets go of what was revoked.
     fn leave(&mut self) -> Result<()> {
+        if self.leaving.is_some() && !self.is_lost() {
+            self.hand_over()?;
+        }
         let Some(partitions) = self.leaving.take() else {
             return Ok(());
         };
         let gone: HashSet<TopicPartition> = names(&partitions).collect();
         self.streams.retain(|stream| !gone.contains(stream.name()));
         self.paused.retain(|name| !gone.contains(name));
+        self.marked.retain(|name| !gone.contains(name));
         self.committed.retain(|name, _| !gone.contains(name));
         self.held.retain(|name| !gone.contains(name));
         self.owned
@@ -204,18 +237,39 @@ impl KafkaMember {
         release(&self.consumer, &partitions).inspect_err(|_| self.dismissed = true)
     }
 
+    /// Sees to it that the next holder finds everything complete, and nothing to settle.
+    fn hand_over(&mut self) -> Result<()> {
+        let leaving: Vec<TopicPartition> = self.leaving.iter().flat_map(names).collect();
+        let marked = leaving.iter().filter(|name| self.marked.contains(name));
+        let offsets: Vec<_> = marked
+            .filter_map(|name| Some((name.clone(), *self.committed.get(name)?)))
+            .collect();
+        if !offsets.is_empty() {
+            let appends = Vec::new();
+            match self.commit(Epoch { offsets, appends }) {
+                Ok(()) | Err(CommitError::Fenced(_)) => {}
+                Err(CommitError::Log(error)) => return Err(error),
+            }
+        }
+        self.transactor.complete()
+    }
+
     /// Leaves the group, and joins it anew. Returns what the member has to be told to be gone.
     fn rejoin(&mut self) -> Result<Option<Event>> {
+        if self.taken {
+            return Err(self.name_taken());
+        }
         if !self.dismissed {
             return Ok(None);
         }
-        let consumer = subscribe(&self.shared, &self.membership)?;
+        let (consumer, session) = subscribe(&self.shared, &self.membership)?;
         self.close();
-        self.consumer = consumer;
+        (self.consumer, self.session) = (consumer, session);
         self.dismissed = false;
         self.settled = false;
         self.paused.clear();
         self.committed.clear();
+        self.marked.clear();
         self.held.clear();
         let told: Vec<Partition> = std::mem::take(&mut self.owned).into_iter().collect();
         Ok(Some(told).filter(|told| !told.is_empty()).map(Event::Revoked))
@@ -237,6 +291,33 @@ impl KafkaMember {
                 Rebalance::Assign(_) => accept(&self.consumer, &TopicPartitionList::new()),
                 Rebalance::Revoke(partitions) => release(&self.consumer, &partitions),
             };
+        }
+    }
+
+    /// The client has given up.
+    fn ended(&mut self, error: LogError) -> Result<Event> {
+        self.dismissed = true;
+        match self.consumer.client().fatal_error() {
+            // Another one has come and taken the name.
+            Some((RDKafkaErrorCode::FencedInstanceId, _)) => self.taken = true,
+            // Who has the name may be dead: then it is free when the group has noticed.
+            Some((RDKafkaErrorCode::UnreleasedInstanceId, _)) => {
+                let since = *self.refused.get_or_insert_with(Instant::now);
+                if since.elapsed() < self.session + NAME_TAKEN {
+                    thread::sleep(ASK_FOR_NAME);
+                    return Ok(Event::Nothing);
+                }
+                self.taken = true;
+            }
+            _ => return Err(error),
+        }
+        Err(self.name_taken())
+    }
+
+    fn name_taken(&self) -> LogError {
+        LogError::NameTaken {
+            group: self.membership.group.to_string(),
+            worker: self.holder.worker.to_string(),
         }
     }
 
@@ -283,6 +364,14 @@ impl KafkaMember {
                 i64::try_from(*offset).map_err(|_| LogError::Invalid(format!("there is no offset {offset}")))?;
             let added = offsets.add_partition_offset(&name.topic, name.partition as i32, KafkaOffset::Offset(offset));
             added.map_err(|error| failed("committing", error))?;
+            // Who lets go of a partition leaves nothing open in it.
+            let leaves = self
+                .leaving
+                .as_ref()
+                .is_some_and(|leaving| find(leaving, name).is_some());
+            if !leaves && let Some(mut element) = find(&offsets, name) {
+                element.set_metadata(holders::mark(&self.holder));
+            }
         }
         Ok(Some(offsets).filter(|offsets| offsets.count() > 0))
     }
@@ -342,7 +431,9 @@ impl Member for KafkaMember {
         let signal = Arc::clone(&self.consumer.context().signal);
         loop {
             signal.clear();
-            serve(&self.consumer).inspect_err(|_| self.dismissed = true)?;
+            if let Err(error) = serve(&self.consumer) {
+                return self.ended(error);
+            }
             self.last_poll = Instant::now();
             if let Some(event) = self.rebalance()? {
                 return Ok(event);
@@ -381,6 +472,10 @@ impl Member for KafkaMember {
         let failure = loop {
             let (patience, failure) = match self.try_commit(&epoch, offsets.as_ref()) {
                 Ok(()) => {
+                    let leaving: HashSet<TopicPartition> = self.leaving.iter().flat_map(names).collect();
+                    let named = epoch.offsets.iter().map(|(name, _)| name.clone());
+                    self.marked.extend(named.filter(|name| !leaving.contains(name)));
+                    self.marked.retain(|name| !leaving.contains(name));
                     self.committed.extend(epoch.offsets);
                     return Ok(());
                 }
@@ -389,6 +484,10 @@ impl Member for KafkaMember {
                     let named = epoch.offsets.first().map(|(name, _)| name.partition);
                     let fenced = CommitError::Fenced(self.some_partition(named));
                     (if stale { STALE } else { Duration::ZERO }, fenced)
+                }
+                Err(Failure::NameTaken) => {
+                    self.taken = true;
+                    break CommitError::Fenced(self.some_partition(None));
                 }
                 Err(Failure::Aborted(error) | Failure::Broken(error) | Failure::Unknown(error)) => {
                     // That no broker answers is told elsewhere.
@@ -471,23 +570,44 @@ impl Drop for KafkaMember {
     }
 }
 
-/// A consumer that joins the group.
-fn subscribe(shared: &Shared, membership: &Membership) -> Result<Arc<KafkaConsumer>> {
-    let session = shared.options.max_poll_interval().min(SESSION).as_millis().to_string();
+/// A consumer that joins the group, and how soon the group will notice that it has died.
+fn subscribe(shared: &Shared, membership: &Membership) -> Result<(Arc<KafkaConsumer>, Duration)> {
+    let mut settings: Vec<(&str, String)> = Vec::new();
     // Both assignors called range give the same numbers of all topics to one member.
-    let mut settings = match shared.protocol() {
-        "consumer" => vec![("group.protocol", "consumer"), ("group.remote.assignor", "range")],
-        _ => vec![
-            ("partition.assignment.strategy", "range"),
-            ("session.timeout.ms", &session),
-        ],
+    let session = match shared.protocol() {
+        CONSUMER => {
+            settings.push(("group.protocol", CONSUMER.to_owned()));
+            settings.push(("group.remote.assignor", "range".to_owned()));
+            shared.set_liveness(&membership.group)?.session
+        }
+        _ => {
+            let Liveness { session, heartbeat } = shared.classic_liveness()?;
+            // The client insists on it.
+            let session = session.min(shared.options.max_poll_interval());
+            settings.push(("partition.assignment.strategy", "range".to_owned()));
+            settings.push(("session.timeout.ms", session.as_millis().to_string()));
+            settings.push(("heartbeat.interval.ms", heartbeat.as_millis().to_string()));
+            session
+        }
     };
-    settings.extend(shared.options.membership());
+    let others = shared
+        .options
+        .membership()
+        .filter(|(name, _)| !liveness::SETTINGS.contains(name));
+    settings.extend(others.map(|(name, value)| (name, value.to_owned())));
+    if membership.worker.lasts() {
+        settings.push(("group.instance.id", holders::mark(&membership.holder())));
+    }
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let consumer = Arc::new(client::consumer(&shared.connection, &membership.group, &settings)?);
     let topics: Vec<&str> = membership.topics.iter().map(|topic| &**topic).collect();
     let subscribed = consumer.subscribe(&topics);
     subscribed.map_err(|error| failed(&format!("joining the group {:?}", membership.group), error))?;
-    Ok(consumer)
+    Ok((consumer, session))
+}
+
+fn find<'a>(partitions: &'a TopicPartitionList, name: &TopicPartition) -> Option<TopicPartitionListElem<'a>> {
+    partitions.find_partition(&name.topic, name.partition as i32)
 }
 
 fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = TopicPartition> {

@@ -17,6 +17,8 @@ mod client;
 mod connection;
 mod ends;
 mod error;
+mod holders;
+mod liveness;
 mod log;
 mod member;
 mod options;

@@ -2,7 +2,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use super::{
     connection::{Connection, Trouble},
     ends::{End, Ends},
     error::{failed, failed_at},
+    liveness::Liveness,
     options::KafkaOptions,
     reader::{Idle, KafkaReader, Next, serve},
     topics::Topics,
@@ -36,6 +37,8 @@ const REASON: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// Which group protocols a broker offers.
 const PROTOCOLS: &str = "group.coordinator.rebalance.protocols";
+/// The protocol of KIP-848.
+pub(super) const CONSUMER: &str = "consumer";
 
 /// The state of an open log.
 pub(super) struct Shared {
@@ -46,10 +49,39 @@ pub(super) struct Shared {
     lookup: KafkaConsumer,
     readers: Arc<Idle>,
     looks: Arc<Idle>,
-    groups: Mutex<HashMap<Arc<str>, Arc<KafkaConsumer>>>,
+    groups: Observers,
+    /// The same, for what transactions are about to change.
+    pub observers: Observers,
     /// Tells this process from others.
     instance: u64,
-    protocol: OnceLock<&'static str>,
+    brokers: OnceLock<HashMap<String, String>>,
+    /// Of groups that were joined.
+    pub liveness: Mutex<HashMap<Arc<str>, Liveness>>,
+    pub complained: Once,
+}
+
+/// Consumers that can ask for the offsets of a group, and are no members of it.
+#[derive(Default)]
+pub(super) struct Observers(Mutex<HashMap<Arc<str>, Arc<KafkaConsumer>>>);
+
+impl Observers {
+    pub(super) fn get(
+        &self,
+        connection: &Connection,
+        group: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Arc<KafkaConsumer>> {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(consumer) = groups.get(group) {
+            return Ok(Arc::clone(consumer));
+        }
+        if groups.len() >= MOST_GROUPS {
+            groups.clear();
+        }
+        let consumer = Arc::new(client::consumer(connection, group, settings)?);
+        groups.insert(group.into(), Arc::clone(&consumer));
+        Ok(consumer)
+    }
 }
 
 impl Shared {
@@ -66,9 +98,12 @@ impl Shared {
             lookup,
             readers: Idle::for_readers(),
             looks: Idle::for_looks(),
-            groups: Mutex::default(),
+            groups: Observers::default(),
+            observers: Observers::default(),
             instance: RandomState::new().hash_one(std::process::id()),
-            protocol: OnceLock::new(),
+            brokers: OnceLock::new(),
+            liveness: Mutex::default(),
+            complained: Once::new(),
         })
     }
 
@@ -90,18 +125,29 @@ impl Shared {
         if let Some(set) = self.options.setting("group.protocol") {
             return set;
         }
-        self.protocol.get_or_init(|| {
+        let offered = self.broker_settings().get(PROTOCOLS);
+        match offered.is_some_and(|offered| offered.split(',').any(|protocol| protocol.trim() == CONSUMER)) {
+            true => CONSUMER,
+            false => "classic",
+        }
+    }
+
+    /// The settings of some broker; none if it does not tell them.
+    pub(super) fn broker_settings(&self) -> &HashMap<String, String> {
+        self.brokers.get_or_init(|| {
             let metadata = self.lookup().fetch_metadata(None, self.options.patience());
-            let broker = metadata
-                .ok()
-                .and_then(|metadata| metadata.brokers().first().map(|broker| broker.id()));
-            let offered = broker.and_then(|broker| self.topics.broker_setting(broker, PROTOCOLS));
-            let consumer = |protocols: String| protocols.split(',').any(|protocol| protocol.trim() == "consumer");
-            if offered.is_some_and(consumer) {
-                "consumer"
-            } else {
-                "classic"
-            }
+            let brokers = metadata
+                .iter()
+                .flat_map(|metadata| metadata.brokers())
+                .map(|broker| broker.id());
+            // The first that answers.
+            let settings = brokers.map(|broker| self.topics.broker_settings(broker));
+            let told = settings.inspect(|settings| {
+                if let Err(error) = settings {
+                    tracing::warn!(%error, "a broker does not tell its settings");
+                }
+            });
+            told.flatten().next().unwrap_or_default()
         })
     }
 
@@ -269,7 +315,7 @@ impl Shared {
     /// The next offset that a group has committed.
     pub(super) fn committed(&self, group: &str, partition: &TopicPartition) -> Result<Option<Offset>> {
         self.topics.check(self.lookup(), partition)?;
-        let consumer = self.group(group)?;
+        let consumer = self.groups.get(&self.connection, group, &[])?;
         serve(&consumer)?;
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition(&partition.topic, partition.partition as i32);
@@ -280,20 +326,6 @@ impl Shared {
             .elements()
             .first()
             .and_then(|element| next_offset(element.offset())))
-    }
-
-    /// A consumer that can ask for a group's offsets, and is no member of it.
-    fn group(&self, group: &str) -> Result<Arc<KafkaConsumer>> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(consumer) = groups.get(group) {
-            return Ok(Arc::clone(consumer));
-        }
-        if groups.len() >= MOST_GROUPS {
-            groups.clear();
-        }
-        let consumer = Arc::new(client::consumer(&self.connection, group, &[])?);
-        groups.insert(group.into(), Arc::clone(&consumer));
-        Ok(consumer)
     }
 
     pub(super) fn delete_before(&self, partition: &TopicPartition, offset: Offset) -> Result<()> {
@@ -316,7 +348,12 @@ impl Shared {
     }
 
     /// Asks about a partition, and again while the answer may be that of a client or a broker that is behind.
-    fn ask<T>(&self, partition: &TopicPartition, what: &str, request: impl Fn() -> KafkaResult<T>) -> Result<T> {
+    pub(super) fn ask<T>(
+        &self,
+        partition: &TopicPartition,
+        what: &str,
+        request: impl Fn() -> KafkaResult<T>,
+    ) -> Result<T> {
         let deadline = Instant::now() + self.options.patience();
         loop {
             let error = match request() {

@@ -8,7 +8,7 @@ use std::{
 
 use rdkafka::{
     TopicPartitionList,
-    admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::Consumer,
     error::KafkaError,
     types::RDKafkaErrorCode,
@@ -329,18 +329,46 @@ impl Topics {
         }
     }
 
-    /// A setting of some broker.
-    pub(super) fn broker_setting(&self, broker: i32, name: &str) -> Option<String> {
+    /// The settings of a broker.
+    pub(super) fn broker_settings(&self, broker: i32) -> Result<HashMap<String, String>> {
+        let what = format!("asking for the settings of broker {broker}");
         let broker = [ResourceSpecifier::Broker(broker)];
-        let settings = block_on(
-            self.admin
-                .client()
-                .ok()?
-                .describe_configs(broker.iter(), &self.request()),
-        )
-        .ok()?;
-        let settings = settings.into_iter().next()?.ok()?;
-        settings.get(name)?.value.clone()
+        let settings = block_on(self.admin.client()?.describe_configs(broker.iter(), &self.request()));
+        let settings = settings.map_err(|error| failed(&what, error))?.pop();
+        let settings = settings.transpose().map_err(|code| refused(&what, code))?;
+        let entries = settings.into_iter().flat_map(|settings| settings.entries);
+        Ok(entries.filter_map(|entry| Some((entry.name, entry.value?))).collect())
+    }
+
+    /// Whether somebody has set something for this group.
+    pub(super) fn has_group_settings(&self, group: &str) -> bool {
+        let group = [ResourceSpecifier::Group(group)];
+        let Ok(client) = self.admin.client() else {
+            return false;
+        };
+        match block_on(client.describe_configs(group.iter(), &self.request())) {
+            // The library does not know settings of a group, and refuses the answer when there are some.
+            Err(KafkaError::AdminOpCreation(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Sets times of a group, instead of all that was set for it.
+    pub(super) fn set_group_settings(&self, group: &str, settings: &[(&str, Duration)]) -> Result<()> {
+        let what = format!("setting the times of the group {group:?}");
+        let values = settings
+            .iter()
+            .map(|(name, time)| (*name, time.as_millis().to_string()));
+        let values: Vec<_> = values.collect();
+        let mut change = AlterConfig::new(ResourceSpecifier::Group(group));
+        for (name, value) in &values {
+            change = change.set(name, value);
+        }
+        let changed = block_on(self.admin.client()?.alter_configs([&change], &self.request()));
+        match changed.map_err(|error| failed(&what, error))?.pop() {
+            Some(Err((_, code))) => Err(refused(&what, code)),
+            None | Some(Ok(_)) => Ok(()),
+        }
     }
 }
 
@@ -409,6 +437,10 @@ fn has_moved(error: &KafkaError) -> bool {
             RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable
         )
     })
+}
+
+fn refused(what: &str, code: RDKafkaErrorCode) -> LogError {
+    LogError::Storage(format!("Kafka: {what}: {code}"))
 }
 
 fn is_ready(found: &Option<Found>) -> bool {

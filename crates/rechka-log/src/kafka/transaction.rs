@@ -50,6 +50,8 @@ pub(super) enum Failure {
         /// The member may be one of a later generation meanwhile.
         stale: bool,
     },
+    /// It was aborted: another member of the group has come under the same name.
+    NameTaken,
     /// The producer can't be used any more. Nothing is committed.
     Broken(LogError),
     /// The producer can't be used any more, and whether it committed is known only when another has taken its place.
@@ -295,7 +297,7 @@ impl Producer {
             Err(error) => {
                 self.spent.set(true);
                 match failure {
-                    Failure::Refused(_) | Failure::Fenced { .. } => failure,
+                    Failure::Refused(_) | Failure::Fenced { .. } | Failure::NameTaken => failure,
                     _ => Failure::Broken(failed("aborting a transaction", error)),
                 }
             }
@@ -329,7 +331,8 @@ fn failure(what: &str, error: KafkaError) -> Failure {
     match &error {
         KafkaError::Transaction(fatal) if fatal.is_fatal() => Failure::Broken(failed(what, error)),
         _ => match error.rdkafka_error_code() {
-            Some(UnknownMemberId | FencedInstanceId) => Failure::Fenced { stale: false },
+            Some(UnknownMemberId) => Failure::Fenced { stale: false },
+            Some(FencedInstanceId) => Failure::NameTaken,
             Some(IllegalGeneration | RebalanceInProgress) => Failure::Fenced { stale: true },
             _ => Failure::Aborted(failed(what, error)),
         },

@@ -5,7 +5,7 @@ use super::{
     shared::Shared,
     transaction::{BATCH_BYTES, Failure, GroupOffsets, Producer, Written},
 };
-use crate::{Append, LogError, TopicPartition};
+use crate::{Append, LogError, Result, TopicPartition};
 
 /// Writes one transaction after another, and never the same one twice.
 pub(super) struct Transactor {
@@ -15,20 +15,41 @@ pub(super) struct Transactor {
     producer: Option<Producer>,
     /// How many bytes of records go to a partition at once; less where topics do not take as much as others.
     batch_bytes: usize,
+    /// Whether it has begun a transaction.
+    used: bool,
     /// Where the last attempt went, if it may have been committed.
     unsettled: Option<Vec<Written>>,
 }
 
 impl Transactor {
-    /// `what` stands in the transactional id.
-    pub(super) fn new(shared: Arc<Shared>, what: &str) -> Self {
+    /// Under a transactional id.
+    pub(super) fn new(shared: Arc<Shared>, id: String) -> Self {
         Self {
-            id: shared.transactional_id(what),
+            id,
             shared,
             producer: None,
             batch_bytes: BATCH_BYTES,
+            used: false,
             unsettled: None,
         }
+    }
+
+    /// Takes the place of whoever had the transactional id before, and settles what was left open.
+    pub(super) fn open(&mut self) -> Result<()> {
+        if self.producer.is_none() {
+            self.producer = Some(Producer::open(&self.shared.connection, &self.id, self.batch_bytes)?);
+        }
+        Ok(())
+    }
+
+    /// Waits until what was committed is complete everywhere: that a commit is answered means only that it is decided.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        if self.used {
+            self.producer = None;
+            self.open()?;
+            self.used = false;
+        }
+        Ok(())
     }
 
     /// Tries to commit. After a failure that another attempt may mend, the next attempt must be the same transaction, or
@@ -38,7 +59,7 @@ impl Transactor {
         appends: &[&Append],
         offsets: Option<GroupOffsets<'_>>,
         may_commit: impl Fn() -> bool,
-    ) -> Result<Vec<Written>, Failure> {
+    ) -> std::result::Result<Vec<Written>, Failure> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
             None => Producer::open(&self.shared.connection, &self.id, self.batch_bytes).map_err(Failure::Broken)?,
@@ -60,6 +81,7 @@ impl Transactor {
                 return Ok(self.wrote(appends, written));
             }
         }
+        self.used = true;
         let result = producer.transact(&self.shared.parts(appends), offsets, may_commit);
         match &result {
             Err(Failure::Unknown(_)) => self.unsettled = Some(producer.last_delivered()),

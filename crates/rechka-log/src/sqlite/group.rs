@@ -9,7 +9,7 @@ use super::{
     assignment::{Assignment, MemberId, Notice},
     signal::Signal,
 };
-use crate::{CommitError, LogError, Offset, Partition, Result};
+use crate::{CommitError, Holder, LogError, Membership, Offset, Partition, Result};
 
 /// All groups that have members.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Group {
 struct State {
     assignment: Assignment,
     signals: HashMap<MemberId, Arc<Signal>>,
+    /// Of the members whose names last.
+    names: HashMap<MemberId, Holder>,
 }
 
 /// A member's place in its group.
@@ -50,17 +52,19 @@ impl Groups {
     /// Takes a seat in the group, which is made when it is the first.
     pub(super) fn join(
         &self,
-        name: &Arc<str>,
-        topics: &[Arc<str>],
+        membership: &Membership,
         partitions: Partition,
         handover: Duration,
         signal: &Arc<Signal>,
     ) -> Result<Seat> {
+        let Membership {
+            group: name, topics, ..
+        } = membership;
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let group = match groups.entry(Arc::clone(name)) {
             // Under the lock of all groups no member can leave: a group without members is a past one.
             Entry::Occupied(entry) if !entry.get().lock().assignment.is_empty() => {
-                if entry.get().topics != topics {
+                if entry.get().topics != *topics {
                     return Err(LogError::Invalid(format!(
                         "the members of group {name:?} read {:?}: join with the same topics, or another group",
                         entry.get().topics
@@ -71,11 +75,12 @@ impl Groups {
             entry => {
                 let group = Arc::new(Group {
                     name: Arc::clone(name),
-                    topics: topics.to_vec(),
+                    topics: topics.clone(),
                     started: Instant::now(),
                     state: Mutex::new(State {
                         assignment: Assignment::new(partitions, handover),
                         signals: HashMap::new(),
+                        names: HashMap::new(),
                     }),
                 });
                 entry.insert_entry(Arc::clone(&group));
@@ -84,7 +89,17 @@ impl Groups {
         };
         let member = {
             let mut state = group.lock();
+            let holder = Some(membership.holder()).filter(|_| membership.worker.lasts());
+            if let Some(holder) = &holder
+                && state.names.values().any(|taken| taken == holder)
+            {
+                return Err(LogError::NameTaken {
+                    group: name.to_string(),
+                    worker: holder.worker.to_string(),
+                });
+            }
             let member = state.assignment.join(group.now());
+            state.names.extend(holder.map(|holder| (member, holder)));
             state.signals.insert(member, Arc::clone(signal));
             state.wake();
             member
@@ -97,6 +112,7 @@ impl Groups {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = seat.group.lock();
         state.signals.remove(&seat.member);
+        state.names.remove(&seat.member);
         state.assignment.leave(seat.member, seat.group.now());
         state.wake();
         if state.assignment.is_empty()

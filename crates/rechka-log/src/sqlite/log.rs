@@ -276,13 +276,9 @@ impl Log for SqliteLog {
             partitions = partitions.max(catalog.topic(topic)?.spec.partitions);
         }
         let signal = Arc::new(Signal::default());
-        let seat = self.groups.join(
-            &membership.group,
-            &membership.topics,
-            partitions,
-            self.options.handover_timeout,
-            &signal,
-        )?;
+        let seat = self
+            .groups
+            .join(&membership, partitions, self.options.handover_timeout, &signal)?;
         Ok(Box::new(SqliteMember::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.groups),

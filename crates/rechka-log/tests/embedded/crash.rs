@@ -37,12 +37,7 @@ fn write_until_killed(directory: &std::path::Path) {
                 }
             });
         }
-        let mut member = log
-            .join(Membership {
-                group: "copy".into(),
-                topics: vec!["in".into()],
-            })
-            .unwrap();
+        let mut member = log.join(Membership::new("copy", vec!["in".into()])).unwrap();
         loop {
             let Event::Batch(fetched) = member.poll(Duration::from_secs(1)).unwrap() else {
                 continue;

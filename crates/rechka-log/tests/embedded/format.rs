@@ -43,12 +43,7 @@ fn write(directory: &Path) {
         append(&log, at("state", 0), builder.finish()).unwrap();
     }
     log.maintain().unwrap();
-    let mut member = log
-        .join(Membership {
-            group: "readers".into(),
-            topics: vec!["events".into()],
-        })
-        .unwrap();
+    let mut member = log.join(Membership::new("readers", vec!["events".into()])).unwrap();
     while !matches!(member.poll(Duration::from_secs(1)).unwrap(), Event::Batch(_)) {}
     member
         .commit(Epoch {

@@ -78,10 +78,7 @@ fn a_log_open_for_reading_refuses_to_change_anything() {
     assert_eq!(log.topics().unwrap(), writer.topics().unwrap());
     assert_eq!(log.offsets(&at("t", 0)).unwrap(), 0..1);
     assert_eq!(texts(&log, &at("t", 0)), ["x"]);
-    let join = Membership {
-        group: "g".into(),
-        topics: vec!["t".into()],
-    };
+    let join = Membership::new("g", vec!["t".into()]);
     let errors = [
         log.create_topic(&TopicSpec::new("u", 1)).err(),
         log.delete_topic("t").err(),

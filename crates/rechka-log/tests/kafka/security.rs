@@ -124,10 +124,7 @@ fn use_everything(log: &dyn Log, name: &str) {
     assert_eq!(log.offsets(&partition).unwrap(), 0..1);
     let mut reader = log.read(vec![(partition.clone(), 0)]).unwrap();
     assert_eq!(reader.poll(PATIENCE).unwrap().unwrap().batch.len(), 1);
-    let membership = Membership {
-        group: topic.as_str().into(),
-        topics: vec![topic.as_str().into()],
-    };
+    let membership = Membership::new(topic.as_str(), vec![topic.as_str().into()]);
     let mut member = log.join(membership).unwrap();
     let begun = Instant::now();
     loop {

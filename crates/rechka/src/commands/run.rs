@@ -2,8 +2,8 @@
 use std::{io::IsTerminal, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use rechka_engine::{Delivery, Outside, RunOptions, Speech, pipelines};
-use rechka_log::Log;
+use rechka_engine::{Delivery, Outside, RunOptions, Speech, Standbys, pipelines};
+use rechka_log::{Log, Worker};
 use rechka_sql::{Pipeline, Running, statement};
 
 use crate::{
@@ -29,7 +29,8 @@ pub fn run(arguments: &Run) -> Result<()> {
     pipelines::create_topics(&*log, &pipeline)?;
     pipelines::publish(&*log, &name, &text, &folder)?;
     let speech = models::speech(&folder);
-    let options = |running: &Running| options(arguments, running, &speech);
+    let worker = arguments.worker.worker();
+    let options = |running: &Running| options(arguments, running, &worker, &speech);
     if arguments.once {
         once(&log, &pipeline, options)
     } else {
@@ -37,7 +38,7 @@ pub fn run(arguments: &Run) -> Result<()> {
     }
 }
 
-fn options(arguments: &Run, running: &Running, speech: &Speech) -> RunOptions {
+fn options(arguments: &Run, running: &Running, worker: &Worker, speech: &Speech) -> RunOptions {
     let delivery = match (running.delivery, arguments.delivery) {
         (Some(statement::Delivery::ExactlyOnce), _) | (None, None | Some(DeliveryArg::Exactly)) => {
             Delivery::ExactlyOnce
@@ -48,6 +49,11 @@ fn options(arguments: &Run, running: &Running, speech: &Speech) -> RunOptions {
     RunOptions {
         delivery,
         epoch: arguments.epoch,
+        worker: worker.clone(),
+        standbys: match arguments.standbys.unwrap_or(u32::from(arguments.log.log.is_shared())) {
+            0 => Standbys::None,
+            _ => Standbys::One,
+        },
         speech: speech.clone(),
         ..RunOptions::default()
     }

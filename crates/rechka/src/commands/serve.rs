@@ -23,6 +23,7 @@ pub fn run(arguments: &Serve) -> Result<()> {
         false => Recognition::Here {
             model: &arguments.model,
             audio: arguments.audio.as_ref(),
+            worker: arguments.worker.worker(),
         },
     };
     runtime::run(async {

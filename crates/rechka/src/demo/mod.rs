@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rechka_log::{Log, TopicPartition, partition_for_key};
+use rechka_log::{Log, TopicPartition, Worker, partition_for_key};
 use rechka_types::{Kind, Partial, Transcript, topics};
 
 use crate::{
@@ -54,6 +54,7 @@ async fn tell_and_serve(arguments: &cli::Demo, log: Arc<dyn Log>, folder: &Path)
     let recognition = Recognition::Here {
         model: &cli::ModelArgs::default(),
         audio: None,
+        worker: Worker::unnamed(),
     };
     let service = captions::start(&log, recognition, &arguments.listen).await?;
     let (page, metrics) = (format!("http://{}", service.address), service.queries.recognition());

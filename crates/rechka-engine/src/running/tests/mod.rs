@@ -6,6 +6,7 @@ mod exchanges;
 mod flow;
 mod sizes;
 mod sql;
+mod standbys;
 mod support;
 mod tables;
 mod totals;

@@ -1,18 +1,17 @@
 //! What the last committed epoch left, taken up again.
 use std::time::{Duration, Instant};
 
-use rechka_log::{Offset, Partition, TopicPartition};
+use rechka_log::{Offset, Partition};
 use rechka_sql::plan::Source;
 
 use super::Instance;
 use crate::{
     Result,
     stage::{
-        changelog::{Changelog, Progress},
         context::StageContext,
-        dag::Dag,
         dead::DeadLetters,
         file,
+        replica::Replica,
         table::{self, TableReader},
         watermark::Watermark,
     },
@@ -20,32 +19,22 @@ use crate::{
 };
 
 impl Instance {
-    /// Restores what the last committed epoch left; `next` are the offsets that it committed.
-    pub fn restore(context: &StageContext, partition: Partition, next: &[Offset]) -> Result<Self> {
+    /// Restores what the last committed epoch left; `next` are the offsets that it committed, `standby` what is known of it already.
+    pub fn restore(
+        context: &StageContext,
+        partition: Partition,
+        next: &[Offset],
+        standby: Option<Replica>,
+    ) -> Result<Self> {
         let stage = context.stage();
-        let new_dag = || Dag::new(&context.query, stage, &context.new_operator);
-        let mut dag = new_dag()?;
-        let (mut last, mut written): (Option<Progress>, _) = (None, 0);
-        let mut changelog = None;
-        if let Some(topic) = &context.state {
-            let name = TopicPartition::new(topic.clone(), partition);
-            let mut reading = Changelog::new(name, context.fingerprint, context.snapshot_bytes);
-            reading.read(&*context.log, |entry| {
-                if entry.fingerprint != context.fingerprint {
-                    return Err(context.unfit("its text has been changed since".to_owned()));
-                }
-                if entry.snapshot {
-                    dag = new_dag()?;
-                }
-                for (node, delta) in &entry.deltas {
-                    dag.restore(*node, delta)?;
-                }
-                (last, written) = (Some(entry.progress), entry.written);
-                Ok(())
-            })?;
-            Self::check_offsets(context, last.as_ref(), partition, next)?;
-            changelog = Some(reading);
-        }
+        let (mut dag, last, written, changelog) = match &context.state {
+            Some(topic) => {
+                let replica = standby.map_or_else(|| Replica::new(context, topic, partition), Ok)?;
+                let restored = replica.restore(context, next)?;
+                (restored.dag, restored.last, restored.written, Some(restored.changelog))
+            }
+            None => (context.new_dag()?, None, 0, None),
+        };
         let mut progress = last.unwrap_or_default();
         progress.offsets = next.to_vec();
         let unknown = |sources: &usize| vec![Watermark::UNKNOWN; *sources];
@@ -92,29 +81,6 @@ impl Instance {
         };
         instance.load_tables(context, written)?;
         Ok(instance)
-    }
-
-    /// The state must be of the offsets from which the group goes on.
-    fn check_offsets(
-        context: &StageContext,
-        last: Option<&Progress>,
-        partition: Partition,
-        next: &[Offset],
-    ) -> Result<()> {
-        for (number, ((topic, _), &next)) in context.topics.iter().zip(next).enumerate() {
-            let name = TopicPartition::new(topic.clone(), partition);
-            let start = context.log.offsets(&name)?.start;
-            let reason = match last.and_then(|last| last.offsets.get(number)) {
-                None if next == start => continue,
-                None => format!("it has read {topic:?} up to offset {next}, and kept nothing of that"),
-                Some(&kept) if kept == next => continue,
-                // What was not read yet has been deleted meanwhile.
-                Some(&kept) if kept < next && next == start => continue,
-                Some(kept) => format!("its state is of offset {kept} of {topic:?}, and it has read up to {next}"),
-            };
-            return Err(context.unfit(reason));
-        }
-        Ok(())
     }
 
     /// Reads the tables, as far as the state, which was written then (milliseconds), does not have them.

@@ -1,13 +1,18 @@
 //! The binary on a real Kafka cluster: the address stands in `RECHKA_KAFKA` (`cargo xtask test` starts one; by hand: `cargo xtask kafka up`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod recovery;
+mod worker;
+
 use std::{
     io::Write,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use worker::Worker;
 
 /// How long queries may take to come to the end of what there is.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -108,23 +113,6 @@ fn a_pipeline_makes_the_same_rows_on_a_cluster_as_on_the_embedded_log() {
     );
 }
 
-/// A process that runs the pipeline, killed when it is dropped.
-struct Worker(Child);
-
-impl Worker {
-    fn start(file: &str, log: &str) -> Self {
-        let mut command = rechka(&["run", file, "--log", log, "--listen", "127.0.0.1:0"]);
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Two workers share the partitions; one is killed by force while clicks come, and another comes in its place.
 #[test]
 fn two_workers_of_which_one_is_killed_count_every_click_once() {
@@ -135,24 +123,28 @@ fn two_workers_of_which_one_is_killed_count_every_click_once() {
     let file = pipeline(folder.path(), &tag);
     let topic = format!("{tag}.clicks");
     produce(&log, &topic, 0);
-    let first = Worker::start(&file, &log);
-    let _second = Worker::start(&file, &log);
+    let first = Worker::start(&file, &log, &[]);
+    let _second = Worker::start(&file, &log, &[]);
     produce(&log, &topic, RECORDS);
     drop(first);
-    let _third = Worker::start(&file, &log);
+    let _third = Worker::start(&file, &log, &[]);
     produce(&log, &topic, 2 * RECORDS);
-    // The last windows stay open: there is nothing behind them.
-    let last = RECORDS * 3 * 10 / 1000 - 20;
+    await_rows(&log, &tag, &wanted, 3);
+}
+
+/// Waits until the rows are there that the embedded log gave, but for the last windows, which stay open: nothing is behind them.
+fn await_rows(log: &str, tag: &str, wanted: &[String], pieces: u64) {
+    let last = RECORDS * pieces * 10 / 1000 - 20;
     let last = format!("{:02}:{:02}", last / 60, last % 60);
     let open = |row: &&String| {
         let row: serde_json::Value = serde_json::from_str(row).unwrap();
         row["window_end"].as_str().unwrap()[14..19] >= *last
     };
     let closed: Vec<_> = wanted.iter().filter(|row| !open(row)).cloned().collect();
-    assert!(closed.len() > 300, "{}", closed.len());
+    assert!(closed.len() as u64 > 100 * pieces, "{}", closed.len());
     let since = Instant::now();
     loop {
-        let found = sorted(printed(&["consume", &format!("{tag}.counts"), "--log", &log]));
+        let found = sorted(printed(&["consume", &format!("{tag}.counts"), "--log", log]));
         if found.len() >= closed.len() {
             let found: Vec<_> = found.iter().filter(|row| !open(row)).cloned().collect();
             assert_eq!(found, closed);
@@ -161,4 +153,75 @@ fn two_workers_of_which_one_is_killed_count_every_click_once() {
         assert!(since.elapsed() < PATIENCE, "{} of {} rows", found.len(), closed.len());
         thread::sleep(Duration::from_millis(500));
     }
+}
+
+/// Each keeps a copy of the other's state. The one that is left goes on from its copy.
+#[test]
+fn when_a_worker_is_killed_the_other_goes_on_from_its_copy_of_the_state() {
+    let Some(log) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tag = tag("standby");
+    let wanted = expected(folder.path(), &tag, 3);
+    let file = pipeline(folder.path(), &tag);
+    let topic = format!("{tag}.clicks");
+    produce(&log, &topic, 0);
+    let first = Worker::start(&file, &log, &[]);
+    let second = Worker::start(&file, &log, &[]);
+    produce(&log, &topic, RECORDS);
+    for worker in [&first, &second] {
+        worker.await_ready();
+        worker.await_standbys();
+    }
+    drop(first);
+    produce(&log, &topic, 2 * RECORDS);
+    await_rows(&log, &tag, &wanted, 3);
+    assert!(second.said("is_warm=true"), "no copy was of use:\n{}", second.output());
+}
+
+/// Workers are asked to stop and come back one after another while clicks come.
+#[test]
+fn a_rolling_restart_of_two_workers_loses_and_repeats_nothing() {
+    let Some(log) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tag = tag("rolling");
+    let wanted = expected(folder.path(), &tag, 4);
+    let file = pipeline(folder.path(), &tag);
+    let topic = format!("{tag}.clicks");
+    produce(&log, &topic, 0);
+    // One of them has a name, so both ways of coming back are tried.
+    let options: [&[&str]; 2] = [&["--worker", "anna"], &[]];
+    let mut workers = options.map(|options| Worker::start(&file, &log, options));
+    thread::scope(|scope| {
+        let clicks = scope.spawn(|| (1..4).for_each(|piece| produce(&log, &topic, piece * RECORDS)));
+        for (worker, options) in workers.iter_mut().zip(options) {
+            worker.await_ready();
+            worker.stop();
+            *worker = Worker::start(&file, &log, options);
+        }
+        clicks.join().unwrap();
+    });
+    workers.iter().for_each(Worker::await_ready);
+    await_rows(&log, &tag, &wanted, 4);
+}
+
+#[test]
+fn a_second_worker_of_a_name_is_refused_and_the_first_goes_on() {
+    let Some(log) = cluster() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tag = tag("named");
+    let wanted = expected(folder.path(), &tag, 2);
+    let file = pipeline(folder.path(), &tag);
+    let topic = format!("{tag}.clicks");
+    produce(&log, &topic, 0);
+    let first = Worker::start(&file, &log, &["--worker", "anna"]);
+    first.await_ready();
+    let mut second = Worker::start(&file, &log, &["--worker", "anna"]);
+    assert!(!second.await_end().success());
+    assert!(
+        second.said("another process is the worker \"anna\""),
+        "{}",
+        second.output()
+    );
+    produce(&log, &topic, RECORDS);
+    await_rows(&log, &tag, &wanted, 2);
 }
