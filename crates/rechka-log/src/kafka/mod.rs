@@ -27,6 +27,7 @@ mod records;
 mod security;
 mod shared;
 mod stream;
+mod subscription;
 mod token;
 mod topics;
 mod transaction;
