@@ -1,15 +1,12 @@
 //! The pipelines that run over a log, as they were written: kept in the log, so that others know what its topics hold.
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use rechka_log::{Append, BatchBuilder, Cleanup, Log, TopicPartition, TopicSpec};
+use rechka_log::{Append, BatchBuilder, Cleanup, Log, Scan, TopicPartition, TopicSpec};
 use rechka_sql::{Mode, Pipeline, Retention, Statement};
 use rechka_types::topics::PIPELINES;
 use serde::{Deserialize, Serialize};
 
 use crate::{EngineError, Outside, Result, clock};
-
-/// How long to wait for records that the log says are there.
-const WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -87,15 +84,8 @@ fn stored(log: &dyn Log) -> Result<BTreeMap<String, Stored>> {
     }
     let partition = TopicPartition::new(PIPELINES, 0);
     let offsets = log.offsets(&partition)?;
-    let (mut next, mut reader) = (offsets.start, log.read(vec![(partition, offsets.start)])?);
-    while next < offsets.end {
-        let Some(fetched) = reader.poll(WAIT)? else {
-            if reader.is_at_end() {
-                break;
-            }
-            continue;
-        };
-        next = fetched.next_offset();
+    let mut scan = Scan::open(log, &partition, offsets)?;
+    while let Some(fetched) = scan.read()? {
         for record in fetched.batch.iter() {
             let name = String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned();
             match serde_json::from_slice(record.value) {

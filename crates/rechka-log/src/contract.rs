@@ -16,7 +16,8 @@
 //! 7. What is acknowledged MUST be there after the log is opened again, and visible to every reader of the same [`Log`] that
 //!    asks from then on; to those of other processes soon.
 //! 8. A reader MUST give every committed record from its offset on once and in order, beginning inside a batch if need be,
-//!    and MUST give nothing else. Waiting, it is woken by the commit.
+//!    and MUST give nothing else. Waiting, it is woken by the commit. When all is read it MUST say so, at the latest when nothing
+//!    has come for a while.
 //! 9. [`Log::offsets`] MUST span what is there: from the earliest record to after the last acknowledged one. So a reader that
 //!    has come to the end that it was told has read everything, wherever the next record will be.
 //! 10. [`Log::offset_at`] MUST find the first record of a time or later, or the end.
@@ -93,6 +94,14 @@ pub trait Log: Send + Sync + 'static {
     fn topics(&self) -> Result<Vec<TopicSpec>>;
     /// The offsets a partition holds now.
     fn offsets(&self, partition: &TopicPartition) -> Result<OffsetRange>;
+    /// Where [`Log::offsets`] starts, for less where the end takes a search.
+    fn start(&self, partition: &TopicPartition) -> Result<Offset> {
+        Ok(self.offsets(partition)?.start)
+    }
+    /// Whether records lie in a partition that may become readable, or not: a transaction is under way.
+    fn is_undecided(&self, _partition: &TopicPartition) -> Result<bool> {
+        Ok(false)
+    }
     /// The first offset whose record has a timestamp (milliseconds) at or after `timestamp`, or the end.
     fn offset_at(&self, partition: &TopicPartition, timestamp: i64) -> Result<Offset>;
     /// Deletes records before `offset`, at least in whole batches; [`Log::offsets`] starts at `offset` or before it afterwards.

@@ -15,6 +15,7 @@ mod contract;
 mod error;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod scan;
 mod signal;
 mod sqlite;
 mod topic;
@@ -25,6 +26,7 @@ pub use contract::{Ack, Append, Epoch, Event, Fetched, Holder, Log, Member, Memb
 pub use error::{CommitError, LogError, Result};
 #[cfg(feature = "kafka")]
 pub use kafka::{KafkaLog, KafkaOptions};
+pub use scan::Scan;
 pub use sqlite::{Options, SqliteLog};
 pub use topic::{Cleanup, Offset, Partition, Retention, TopicPartition, TopicSpec, partition_for_key};
 pub use worker::Worker;

@@ -1,11 +1,8 @@
 //! Reading a stretch of the log.
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
-use rechka_log::{Log, LogError, Offset, RecordRef, Result, TopicPartition};
+use rechka_log::{Log, LogError, Offset, RecordRef, Result, Scan, TopicPartition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// How long to wait for records that are there: far longer than a disk takes.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shows the records of a partition in a range of offsets to `visit`, in order, until it returns false.
 /// Damaged ones are left out.
@@ -15,30 +12,21 @@ pub(crate) fn scan(
     range: Range<Offset>,
     mut visit: impl FnMut(Offset, RecordRef<'_>) -> bool,
 ) -> Result<()> {
-    if range.is_empty() {
-        return Ok(());
-    }
-    let mut reader = log.read(vec![(partition.clone(), range.start)])?;
+    let mut scan = Scan::open(log, partition, range)?;
     loop {
-        let fetched = match reader.poll(PATIENCE) {
+        let fetched = match scan.read() {
             Ok(Some(fetched)) => fetched,
             Ok(None) => return Ok(()),
             Err(LogError::Damaged { offsets, reason, .. }) => {
                 tracing::warn!(%partition, ?offsets, reason, "damaged records are left out");
-                if offsets.end >= range.end {
-                    return Ok(());
-                }
                 continue;
             }
             Err(error) => return Err(error),
         };
         for (offset, record) in (fetched.base_offset..).zip(fetched.batch.iter()) {
-            if offset >= range.end || !visit(offset, record) {
+            if !visit(offset, record) {
                 return Ok(());
             }
-        }
-        if fetched.next_offset() >= range.end {
-            return Ok(());
         }
     }
 }

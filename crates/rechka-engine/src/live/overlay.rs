@@ -108,6 +108,14 @@ impl Log for Overlay {
         self.of(&partition.topic).offsets(partition)
     }
 
+    fn start(&self, partition: &TopicPartition) -> Result<Offset> {
+        self.of(&partition.topic).start(partition)
+    }
+
+    fn is_undecided(&self, partition: &TopicPartition) -> Result<bool> {
+        self.of(&partition.topic).is_undecided(partition)
+    }
+
     fn offset_at(&self, partition: &TopicPartition, timestamp: i64) -> Result<Offset> {
         self.of(&partition.topic).offset_at(partition, timestamp)
     }

@@ -1,4 +1,4 @@
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -9,7 +9,7 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{stream::RecordBatchReceiverStream, streaming::PartitionStream},
 };
-use rechka_log::{Log, Offset, TopicPartition};
+use rechka_log::{Log, Offset, Scan, TopicPartition};
 use rechka_sql::{
     Relation,
     plan::{Input, Source},
@@ -17,8 +17,6 @@ use rechka_sql::{
 
 use crate::{Result, clock, stage::StreamSource};
 
-/// How long to wait for records that the log says are there.
-const WAIT: Duration = Duration::from_secs(1);
 /// Batches on their way to whoever asked.
 const AHEAD: usize = 2;
 
@@ -74,20 +72,9 @@ impl StoredPartition {
     fn read(&self, mut send: impl FnMut(RecordBatch) -> bool) -> Result<()> {
         let mut source = StreamSource::new(&self.relation, &self.input)?;
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let (mut next, mut bad) = (self.offsets.start, 0);
-        let mut reader = self.log.read(vec![(self.partition.clone(), next)])?;
-        while next < self.offsets.end {
-            let Some(mut fetched) = reader.poll(WAIT)? else {
-                if reader.is_at_end() {
-                    break; // What is left was deleted by retention, or are only holes.
-                }
-                continue;
-            };
-            next = fetched.next_offset();
-            if next > self.offsets.end {
-                let keep = self.offsets.end.saturating_sub(fetched.base_offset) as usize;
-                fetched.batch = fetched.batch.slice(0..keep);
-            }
+        let mut bad = 0;
+        let mut scan = Scan::open(&*self.log, &self.partition, self.offsets.clone())?;
+        while let Some(fetched) = scan.read()? {
             let rows = source.decode(&fetched, clock::now())?;
             bad += rows.bad.len();
             if !send(rows.rows.project(&columns)?) {

@@ -203,7 +203,7 @@ impl<P: Processor> Task<P> {
         };
         let next = next[topic];
         if next < offset {
-            let start = self.log.offsets(from)?.start.min(offset);
+            let start = self.log.start(from)?.min(offset);
             self.lose(from, next..start, DELETED)?;
         }
         Ok(())

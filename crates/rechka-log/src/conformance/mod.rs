@@ -70,6 +70,7 @@ macro_rules! conformance_tests {
             a_reader_starts_inside_a_batch
             a_waiting_reader_is_woken_by_the_commit
             a_reader_of_several_partitions_gets_all_of_them
+            a_reader_says_that_all_is_read
             offsets_span_what_is_there
             the_first_offset_at_a_time_is_found
             records_before_an_offset_are_deleted

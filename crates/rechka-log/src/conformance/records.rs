@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Subject, append, at, batch, texts, topic, unique, values};
-use crate::{Append, Batch, BatchBuilder, Cleanup, LogError, TopicSpec};
+use super::{Subject, append, at, batch, eventually, texts, topic, unique, values};
+use crate::{Append, Batch, BatchBuilder, Cleanup, LogError, Reader, TopicSpec};
 
 /// MUST 4.
 pub fn records_come_back_as_they_went_in(subject: &mut dyn Subject) {
@@ -196,6 +196,32 @@ pub fn a_reader_of_several_partitions_gets_all_of_them(subject: &mut dyn Subject
     }
 }
 
+/// MUST 8.
+pub fn a_reader_says_that_all_is_read(subject: &mut dyn Subject) {
+    let name = topic(subject, "all", 2);
+    let log = subject.log();
+    let next = append(log, at(&name, 0), batch(["a", "b"])) + 2;
+    let mut reader = log.read(vec![(at(&name, 0), 0), (at(&name, 1), 0)]).unwrap();
+    let mut records = 0;
+    let mut read = |reader: &mut Box<dyn Reader>| {
+        eventually(subject, "the end", || {
+            match reader.poll(Duration::from_millis(100)).unwrap() {
+                Some(fetched) => records += fetched.batch.len(),
+                None => return reader.is_at_end(),
+            }
+            false
+        });
+        records
+    };
+    assert_eq!(read(&mut reader), 2);
+    append(log, at(&name, 1), batch(["c"]));
+    assert_eq!(read(&mut reader), 3);
+    // What was deleted is not waited for.
+    log.delete_before(&at(&name, 0), next).unwrap();
+    let mut reader = log.read(vec![(at(&name, 0), 0)]).unwrap();
+    read(&mut reader);
+}
+
 /// MUST 9.
 pub fn offsets_span_what_is_there(subject: &mut dyn Subject) {
     let log = subject.log();
@@ -206,6 +232,8 @@ pub fn offsets_span_what_is_there(subject: &mut dyn Subject) {
     let offsets = log.offsets(&at(&name, 0)).unwrap();
     assert_eq!(offsets.start, first);
     assert!(offsets.end >= first + 3);
+    assert_eq!(log.start(&at(&name, 0)).unwrap(), offsets.start);
+    assert!(!log.is_undecided(&at(&name, 0)).unwrap(), "what is acknowledged is decided");
     let next = append(log, at(&name, 0), batch(["d"]));
     assert!(next >= offsets.end);
 }

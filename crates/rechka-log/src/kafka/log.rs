@@ -59,6 +59,14 @@ impl Log for KafkaLog {
         self.shared.offsets(partition)
     }
 
+    fn start(&self, partition: &TopicPartition) -> Result<Offset> {
+        self.shared.start(partition)
+    }
+
+    fn is_undecided(&self, partition: &TopicPartition) -> Result<bool> {
+        self.shared.is_undecided(partition)
+    }
+
     fn offset_at(&self, partition: &TopicPartition, timestamp: i64) -> Result<Offset> {
         self.shared.offset_at(partition, timestamp)
     }

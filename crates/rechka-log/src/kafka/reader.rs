@@ -121,7 +121,10 @@ impl KafkaReader {
                 return Ok(Next::End);
             }
             if !sleep(&signal, deadline) {
-                return Ok(Next::Nothing);
+                return Ok(match self.streams.iter().all(Stream::at_end) {
+                    true => Next::End,
+                    false => Next::Nothing,
+                });
             }
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub topics: Topics,
     pub ends: Ends,
     lookup: KafkaConsumer,
+    /// The same, for what is not decided.
+    undecided: OnceLock<KafkaConsumer>,
     readers: Arc<Idle>,
     looks: Arc<Idle>,
     groups: Observers,
@@ -96,6 +98,7 @@ impl Shared {
             options,
             ends: Ends::default(),
             lookup,
+            undecided: OnceLock::new(),
             readers: Idle::for_readers(),
             looks: Idle::for_looks(),
             groups: Observers::default(),
@@ -219,6 +222,31 @@ impl Shared {
             self.lookup().fetch_watermarks(&partition.topic, number, patience)
         })?;
         Ok((start.unsigned_abs(), stable.unsigned_abs()))
+    }
+
+    /// The start of a partition.
+    pub(super) fn start(&self, partition: &TopicPartition) -> Result<Offset> {
+        self.topics.check(self.lookup(), partition)?;
+        Ok(self.watermarks(partition)?.0)
+    }
+
+    /// Whether an open transaction has written to a partition.
+    pub(super) fn is_undecided(&self, partition: &TopicPartition) -> Result<bool> {
+        self.topics.check(self.lookup(), partition)?;
+        if self.undecided.get().is_none() {
+            let all = [("isolation.level", "read_uncommitted")];
+            // Another thread may have been quicker: then this one is not needed.
+            let _ = self.undecided.set(client::consumer(&self.connection, LOOKUP, &all)?);
+        }
+        let Some(consumer) = self.undecided.get() else {
+            return Ok(false);
+        };
+        let _ = consumer.poll(Duration::ZERO);
+        // Asked first: what is decided by the time of the second question counts as decided.
+        let (_, written) = self.ask(partition, "asking for the offsets of", || {
+            consumer.fetch_watermarks(&partition.topic, partition.partition as i32, self.options.patience())
+        })?;
+        Ok(self.watermarks(partition)?.1 < written.unsigned_abs())
     }
 
     /// Looks for the last record before `stable`.

@@ -61,8 +61,9 @@ impl Instance {
                     continue;
                 }
                 let name = TopicPartition::new(name.clone(), self.partition);
-                let end = context.log.offsets(&name)?.end;
-                if self.caught_up || self.progress.offsets[topic] >= end {
+                let read = self.caught_up || self.progress.offsets[topic] >= context.log.offsets(&name)?.end;
+                // Behind a transaction that somebody died in there may be records of others.
+                if read && !context.log.is_undecided(&name)? {
                     self.progress.inputs[input][0].idle = true;
                     self.dag.lag_behind(true);
                     self.heard[input] = Instant::now();
