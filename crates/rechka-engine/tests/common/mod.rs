@@ -509,6 +509,26 @@ impl Member for FaultyMember {
     }
 }
 
+/// A reader whose first answer does not come in time, as over a network.
+struct SlowReader {
+    reader: Box<dyn Reader>,
+    polls: usize,
+}
+
+impl Reader for SlowReader {
+    fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>> {
+        self.polls += 1;
+        match self.polls {
+            1 => Ok(None),
+            _ => self.reader.poll(wait),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.polls > 1 && self.reader.is_at_end()
+    }
+}
+
 impl Log for Faulty {
     fn create_topic(&self, spec: &TopicSpec) -> Result<()> {
         self.log.create_topic(spec)
@@ -538,7 +558,10 @@ impl Log for Faulty {
         self.log.append(appends)
     }
     fn read(&self, from: Vec<(TopicPartition, Offset)>) -> Result<Box<dyn Reader>> {
-        self.log.read(from)
+        Ok(Box::new(SlowReader {
+            reader: self.log.read(from)?,
+            polls: 0,
+        }))
     }
     fn join(&self, membership: Membership) -> Result<Box<dyn Member>> {
         Ok(Box::new(FaultyMember {

@@ -88,7 +88,7 @@ impl Recognition {
     pub(super) fn catch_up(&mut self) -> Result<()> {
         let most = self.max_backlog();
         let mut dead = Vec::new();
-        for (&partition, sessions) in &mut self.partitions {
+        'partitions: for (&partition, sessions) in &mut self.partitions {
             for (name, slot) in &mut sessions.open {
                 while let Some(mut catch_up) = slot.catch_up.take() {
                     if catch_up.next >= sessions.position {
@@ -100,8 +100,15 @@ impl Recognition {
                     }
                     let fetched = match catch_up.reader.poll(Duration::from_millis(100)) {
                         Ok(Some(fetched)) => fetched,
-                        // What was there is deleted, and nothing lies behind it.
-                        Ok(None) => break,
+                        Ok(None) => {
+                            let audio = TopicPartition::new(self.config.topics.audio.clone(), partition);
+                            if self.log.start(&audio)? >= sessions.position {
+                                break; // What was there is deleted.
+                            }
+                            // The log has not answered yet.
+                            slot.catch_up = Some(catch_up);
+                            break 'partitions;
+                        }
                         Err(LogError::Damaged { offsets, reason, .. }) => {
                             // Where the partition's own reader met them they went to the dead letters.
                             tracing::warn!(partition, ?offsets, reason, "records of a session are damaged");
