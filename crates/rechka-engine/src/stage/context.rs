@@ -193,3 +193,10 @@ pub(crate) fn processing_time(stage: &Stage) -> bool {
         _ => false,
     })
 }
+
+/// That something could not be deleted harms nobody: it is tried again later.
+pub fn kept_longer(deleted: Result<()>) {
+    if let Err(error) = deleted {
+        tracing::warn!(%error, "what is not needed any more is kept for now");
+    }
+}

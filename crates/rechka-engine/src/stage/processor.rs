@@ -139,12 +139,8 @@ impl StageProcessor {
     }
 
     /// Deletes what exchanges have brought to all stages that read them.
-    fn purge(&mut self) -> Result<()> {
+    fn purge(&self) -> Result<()> {
         let context = &self.context;
-        if self.last_purge.elapsed() < context.purge {
-            return Ok(());
-        }
-        self.last_purge = Instant::now();
         for (topic, inputs) in &context.topics {
             let Some(Source::Exchange(from)) = inputs.first().map(|&input| &context.stage().inputs[input].source)
             else {
@@ -242,7 +238,7 @@ impl Processor for StageProcessor {
 
     fn committed(&mut self) -> Result<()> {
         for instance in self.instances.values_mut() {
-            if let Some(counts) = instance.committed(&self.context)? {
+            if let Some(counts) = instance.committed(&self.context) {
                 let meter = &self.context.meter;
                 meter.epoch(self.context.number, instance.partition, instance.offsets(), counts);
                 if instance.is_ended() && meter.ended(self.context.number, instance.partition) {
@@ -250,7 +246,11 @@ impl Processor for StageProcessor {
                 }
             }
         }
-        self.purge()
+        if self.last_purge.elapsed() >= self.context.purge {
+            self.last_purge = Instant::now();
+            context::kept_longer(self.purge());
+        }
+        Ok(())
     }
 
     fn is_full(&self) -> bool {

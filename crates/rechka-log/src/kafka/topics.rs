@@ -61,6 +61,14 @@ struct Found {
     ready: bool,
 }
 
+/// What one look at a topic gives.
+enum Look {
+    Found(Found),
+    Absent,
+    /// It is there, but no broker says how it is set.
+    Undescribed,
+}
+
 /// The topics of the cluster.
 pub(super) struct Topics {
     admin: Admin,
@@ -189,8 +197,24 @@ impl Topics {
         Ok(described.map(|(spec, _)| spec).collect())
     }
 
-    /// One topic, if it exists.
+    /// One topic, if it exists. One that was made just now may be known to one broker, and not yet to another.
     fn find(&self, lookup: &KafkaConsumer, name: &str) -> Result<Option<Found>> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.look(lookup, name)? {
+                Look::Found(found) => return Ok(Some(found)),
+                Look::Absent => return Ok(None),
+                Look::Undescribed if Instant::now() < deadline => thread::sleep(LOOK_AGAIN),
+                Look::Undescribed => {
+                    return Err(LogError::Storage(format!(
+                        "Kafka does not tell the settings of the topic {name:?}: may this client ask for them (DescribeConfigs)?"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn look(&self, lookup: &KafkaConsumer, name: &str) -> Result<Look> {
         let metadata = lookup.fetch_metadata(Some(name), self.patience);
         let metadata = metadata.map_err(|error| failed(&format!("asking for the topic {name:?}"), error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
@@ -206,7 +230,7 @@ impl Topics {
             )));
         }
         let Some(topic) = topic.filter(|topic| !topic.partitions().is_empty()) else {
-            return Ok(None);
+            return Ok(Look::Absent);
         };
         // While a broker fails, a partition may have no leader for a moment.
         let ready = topic.error().is_none() && topic.partitions().iter().all(|partition| partition.leader() >= 0);
@@ -216,11 +240,13 @@ impl Topics {
             .map(|partition| partition.replicas().len())
             .min();
         let described = self.describe(&[(name, topic.partitions().len() as Partition)])?.pop();
-        Ok(described.map(|(spec, settings)| Found {
-            spec,
-            settings,
-            replicas: replicas.unwrap_or_default(),
-            ready,
+        Ok(described.map_or(Look::Undescribed, |(spec, settings)| {
+            Look::Found(Found {
+                spec,
+                settings,
+                replicas: replicas.unwrap_or_default(),
+                ready,
+            })
         }))
     }
 
@@ -239,6 +265,8 @@ impl Topics {
         let mut specs = Vec::new();
         for ((name, partitions), settings) in topics.iter().zip(described) {
             match settings {
+                // The client hides why nothing is said: the topic was deleted meanwhile, or the broker has not heard of it yet.
+                Ok(settings) if settings.entries.is_empty() => {}
                 Ok(settings) => {
                     let entries = settings.entries.into_iter();
                     let settings = entries.filter_map(|entry| Some((entry.name, entry.value?))).collect();

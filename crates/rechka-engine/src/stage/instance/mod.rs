@@ -10,7 +10,7 @@ use rechka_log::{Append, Offset, Partition};
 
 use super::{
     changelog::{Changelog, Progress},
-    context::StageContext,
+    context::{self, StageContext},
     dag::Dag,
     dead::DeadLetters,
     table::TableReader,
@@ -136,22 +136,20 @@ impl Instance {
     }
 
     /// The epoch is durable; gives what happened in it.
-    pub fn committed(&mut self, context: &StageContext) -> Result<Option<Counts>> {
+    pub fn committed(&mut self, context: &StageContext) -> Option<Counts> {
         if let Some(changelog) = &mut self.changelog {
-            changelog.committed(&*context.log)?;
+            context::kept_longer(changelog.committed(&*context.log));
         }
-        let Some(began) = self.began.take() else {
-            return Ok(None);
-        };
+        let began = self.began.take()?;
         let counts = Counts {
             watermark: self.counts.watermark,
             ..Counts::default()
         };
         let counts = std::mem::replace(&mut self.counts, counts);
-        Ok(Some(Counts {
+        Some(Counts {
             epoch: began.elapsed(),
             ..counts
-        }))
+        })
     }
 
     /// The next offset of each topic.
