@@ -22,6 +22,7 @@ mod instance;
 mod ipc;
 mod metadata;
 mod processor;
+mod purge;
 mod readable;
 mod replica;
 mod result;

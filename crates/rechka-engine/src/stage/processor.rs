@@ -3,7 +3,6 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
 
 use arrow::array::RecordBatch;
@@ -12,9 +11,10 @@ use rechka_sql::plan::{Output, Source};
 
 use super::{
     appender::{Appender, RowRecord},
-    context::{self, StageContext},
+    context::StageContext,
     exchange::ExchangeWriter,
     instance::{Ended, Instance},
+    purge::Purge,
     readable,
     result::ResultWriter,
     source::StreamSource,
@@ -33,7 +33,7 @@ pub(crate) struct StageProcessor {
     sources: Vec<Option<StreamSource>>,
     writer: Writer,
     instances: BTreeMap<Partition, Instance>,
-    last_purge: Instant,
+    purge: Purge,
 }
 
 enum Writer {
@@ -68,7 +68,7 @@ impl StageProcessor {
             sources: stage.inputs.iter().map(source).collect::<Result<_>>()?,
             writer,
             instances: BTreeMap::new(),
-            last_purge: Instant::now(),
+            purge: Purge::new(),
             context,
         })
     }
@@ -135,26 +135,6 @@ impl StageProcessor {
             outcome.output.extend(instance.dead_letters(&too_large)?);
         }
         outcome.state.extend(ended.state);
-        Ok(())
-    }
-
-    /// Deletes what exchanges have brought to all stages that read them.
-    fn purge(&self) -> Result<()> {
-        let context = &self.context;
-        for (topic, inputs) in &context.topics {
-            let Some(Source::Exchange(from)) = inputs.first().map(|&input| &context.stage().inputs[input].source)
-            else {
-                continue;
-            };
-            for &partition in self.instances.keys() {
-                let name = TopicPartition::new(topic.clone(), partition);
-                let mut least = Offset::MAX;
-                for group in context::readers(&context.query, *from) {
-                    least = least.min(context.log.committed(&group, &name)?.unwrap_or_default());
-                }
-                context.log.delete_before(&name, least)?;
-            }
-        }
         Ok(())
     }
 }
@@ -246,10 +226,7 @@ impl Processor for StageProcessor {
                 }
             }
         }
-        if self.last_purge.elapsed() >= self.context.purge {
-            self.last_purge = Instant::now();
-            context::kept_longer(self.purge());
-        }
+        self.purge.begin(&self.context, self.instances.keys().copied());
         Ok(())
     }
 
