@@ -1,4 +1,5 @@
 //! Development commands: `cargo xtask help`.
+mod chaos;
 mod count;
 mod install;
 mod kafka;
@@ -15,6 +16,7 @@ const HELP: &str = "Development commands for Rechka.
     cargo xtask manifests  render deploy/kubernetes/chart into the plain manifests beside it
     cargo xtask kafka …    a cluster of three brokers on this machine: up, down, status, environment, kill N, start N, …;
                            Kafka's own tools: tool consumer-groups --describe --all-groups
+    cargo xtask chaos …    kill and stop workers and brokers under load, for ten minutes: is everything exact? (--minutes, --seed, …)
     cargo xtask help       this text
 ";
 
@@ -25,6 +27,7 @@ fn main() -> Result<()> {
         Some("install") => install::everything().map(|_| ()),
         Some("manifests") => install::run(Command::new(install::python()?).arg("deploy/kubernetes/render.py")),
         Some("kafka") => kafka::run(&arguments[1..]),
+        Some("chaos") => chaos::run(&arguments[1..]),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(())

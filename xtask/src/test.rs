@@ -74,7 +74,8 @@ fn on_a_cluster(python: &Path) -> Result<[Count; 2]> {
     Ok([rust, python])
 }
 
-fn cargo(arguments: &[&str]) -> Command {
+/// Cargo, as it runs this program.
+pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.args(arguments);
     command
