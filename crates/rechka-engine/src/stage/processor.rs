@@ -3,6 +3,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use arrow::array::RecordBatch;
