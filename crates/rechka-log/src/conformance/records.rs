@@ -233,7 +233,10 @@ pub fn offsets_span_what_is_there(subject: &mut dyn Subject) {
     assert_eq!(offsets.start, first);
     assert!(offsets.end >= first + 3);
     assert_eq!(log.start(&at(&name, 0)).unwrap(), offsets.start);
-    assert!(!log.is_undecided(&at(&name, 0)).unwrap(), "what is acknowledged is decided");
+    assert!(
+        !log.is_undecided(&at(&name, 0)).unwrap(),
+        "what is acknowledged is decided"
+    );
     let next = append(log, at(&name, 0), batch(["d"]));
     assert!(next >= offsets.end);
 }
