@@ -238,6 +238,7 @@ impl Work {
     /// Commits where to begin, where nothing was written yet.
     fn begin(&self, session: &mut Session, partitions: &[Partition]) -> Result<()> {
         for &number in partitions {
+            part::clear(&self.folder, &self.relation, number)?;
             let partition = TopicPartition::new(Arc::clone(&self.relation.topic), number);
             if self.log.committed(&self.group(), &partition)?.is_some() {
                 continue;
@@ -297,8 +298,14 @@ impl Work {
             let Some(part) = session.parts.remove(&number) else {
                 continue;
             };
-            part.write(&self.folder, &self.relation, number, self.format)?;
+            let written = part.write(&self.folder, &self.relation, number, self.format)?;
             let partition = TopicPartition::new(Arc::clone(&self.relation.topic), number);
+            // Who stood still for long while another took over must not replace a file of that one: to commit once more where the part
+            // begins fails then.
+            if !self.commit(session, partition.clone(), part.first())? {
+                continue;
+            }
+            written.publish()?;
             if self.commit(session, partition.clone(), part.next())? {
                 self.log.delete_before(&partition, part.next())?;
             }

@@ -18,18 +18,29 @@ fn prefix(relation: &Relation, partition: Partition) -> String {
 
 /// Any finished file of a partition.
 pub(super) fn any(folder: &Path, relation: &Relation, partition: Partition) -> Result<Option<PathBuf>> {
-    let failed = |error: std::io::Error| EmitError::File {
-        path: folder.to_owned(),
-        reason: error.to_string(),
-    };
-    let prefix = prefix(relation, partition);
+    Ok(beginning(folder, &prefix(relation, partition))?.into_iter().next())
+}
+
+/// Deletes what somebody who died has left unfinished of a partition.
+pub(super) fn clear(folder: &Path, relation: &Relation, partition: Partition) -> Result<()> {
+    let unfinished = beginning(folder, &format!(".{}", prefix(relation, partition)))?;
+    unfinished.iter().try_for_each(|path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path, &error)),
+        _ => Ok(()),
+    })
+}
+
+/// The files whose names begin so.
+fn beginning(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>> {
+    let failed = |error: std::io::Error| failed(folder, &error);
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
-            return Ok(Some(entry.path()));
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            found.push(entry.path());
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// A file that is not written yet.
@@ -72,29 +83,128 @@ impl Part {
         self.count >= limits.rows || self.bytes >= limits.bytes || self.since.elapsed() >= limits.age
     }
 
-    /// Makes the file; a file of the same first offset is replaced.
-    pub fn write(&self, folder: &Path, relation: &Relation, partition: Partition, format: FileFormat) -> Result<()> {
+    /// Its first offset.
+    pub fn first(&self) -> Offset {
+        self.first
+    }
+
+    /// Makes the file, under a name that nobody else uses and nobody reads.
+    pub fn write(
+        &self,
+        folder: &Path,
+        relation: &Relation,
+        partition: Partition,
+        format: FileFormat,
+    ) -> Result<Written> {
         let ending = match format {
             FileFormat::Parquet => "parquet",
             FileFormat::Json => "json",
             FileFormat::Csv => "csv",
         };
         let name = format!("{}{:020}.{ending}", prefix(relation, partition), self.first);
-        let (path, unfinished) = (folder.join(&name), folder.join(format!(".{name}.unfinished")));
-        let failed = |path: &PathBuf, reason: String| EmitError::File {
-            path: path.clone(),
-            reason,
+        let written = Written {
+            path: folder.join(&name),
+            // Another process may be writing the same rows.
+            unfinished: folder.join(format!(".{name}.{}.unfinished", std::process::id())),
         };
         let write = || -> std::io::Result<()> {
-            let file = File::create(&unfinished)?;
+            let file = File::create(&written.unfinished)?;
             writer::write(&file, &relation.schema, &self.rows, format)?;
             file.sync_all()
         };
-        write().map_err(|error| failed(&unfinished, error.to_string()))?;
+        write().map_err(|error| failed(&written.unfinished, &error))?;
+        Ok(written)
+    }
+}
+
+/// A file that is whole and has not got its name yet. Dropped, it is deleted.
+pub(super) struct Written {
+    path: PathBuf,
+    unfinished: PathBuf,
+}
+
+impl Written {
+    /// Gives it its name; a file of the same first offset is replaced.
+    pub fn publish(self) -> Result<()> {
         let publish = || -> std::io::Result<()> {
-            std::fs::rename(&unfinished, &path)?;
-            File::open(folder)?.sync_all()
+            std::fs::rename(&self.unfinished, &self.path)?;
+            self.path
+                .parent()
+                .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         };
-        publish().map_err(|error| failed(&path, error.to_string()))
+        publish().map_err(|error| failed(&self.path, &error))
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // It has its name, and is not there under this one any more; or it is nobody's.
+        let _ = std::fs::remove_file(&self.unfinished);
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> EmitError {
+    EmitError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field, Schema},
+    };
+    use rechka_sql::{Mode, Pipeline, Statement, catalog::Named};
+
+    use super::*;
+
+    fn relation() -> Arc<Relation> {
+        let mut pipeline = Pipeline::new(Mode::Stream, "");
+        for statement in Statement::parse("CREATE STREAM s (n BIGINT)").unwrap() {
+            pipeline.execute(statement).unwrap();
+        }
+        let mut relations = pipeline.catalog.iter().filter_map(|(_, named)| match named {
+            Named::Relation(relation) => Some(Arc::clone(relation)),
+            _ => None,
+        });
+        relations.next().unwrap()
+    }
+
+    fn part() -> Part {
+        let schema = Schema::new(vec![Field::new("n", DataType::Int64, true)]);
+        let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(vec![1, 2]))]).unwrap();
+        let mut part = Part::new(7);
+        part.push(rows, 9);
+        part
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(folder).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_there_when_it_is_published_and_gone_when_it_is_not() {
+        let (folder, relation) = (tempfile::tempdir().unwrap(), relation());
+        let write = || part().write(folder.path(), &relation, 0, FileFormat::Json).unwrap();
+        drop(write());
+        assert!(names(folder.path()).is_empty());
+        write().publish().unwrap();
+        assert_eq!(names(folder.path()), ["s-0-00000000000000000007.json"]);
+    }
+
+    #[test]
+    fn what_the_dead_left_unfinished_is_deleted() {
+        let (folder, relation) = (tempfile::tempdir().unwrap(), relation());
+        std::mem::forget(part().write(folder.path(), &relation, 0, FileFormat::Json).unwrap());
+        std::fs::write(folder.path().join(".s-1-00.json.5.unfinished"), "").unwrap();
+        clear(folder.path(), &relation, 0).unwrap();
+        assert_eq!(names(folder.path()), [".s-1-00.json.5.unfinished"]);
     }
 }

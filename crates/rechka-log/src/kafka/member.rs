@@ -172,6 +172,9 @@ impl KafkaMember {
         }
         let opening = self.opening.get_or_insert_default();
         for partition in begin.elements() {
+            // Not known is not the same as not committed.
+            let known = partition.error();
+            known.map_err(|error| failed("asking where to begin", error))?;
             let name = TopicPartition::new(partition.topic(), partition.partition().unsigned_abs());
             let offset = next_offset(partition.offset());
             self.committed.extend(offset.map(|offset| (name.clone(), offset)));
@@ -463,7 +466,11 @@ impl Member for KafkaMember {
 
     fn commit(&mut self, epoch: Epoch) -> std::result::Result<(), CommitError> {
         self.check(&epoch)?;
-        self.fence(&epoch)?;
+        if let Err(fenced) = self.fence(&epoch) {
+            // Lost by our clock, and perhaps not by the client's: whoever is fenced has to be told anew what is its own.
+            self.dismissed |= self.is_lost();
+            return Err(fenced);
+        }
         if epoch.offsets.is_empty() && epoch.appends.is_empty() {
             return Ok(());
         }

@@ -348,7 +348,10 @@ impl Shared {
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition(&partition.topic, partition.partition as i32);
         let committed = self.ask(partition, "asking for the committed offset of", || {
-            consumer.committed_offsets(offsets.clone(), self.options.patience())
+            let committed = consumer.committed_offsets(offsets.clone(), self.options.patience())?;
+            // Not known is not the same as not committed.
+            committed.elements().iter().try_for_each(|element| element.error())?;
+            Ok(committed)
         })?;
         Ok(committed
             .elements()
