@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use rechka_formats::{Decoder, Format};
-use rechka_log::{Batch, BatchBuilder, Log, Reader, TopicPartition};
+use rechka_log::{Batch, BatchBuilder, Log, Reader, TopicPartition, TopicSpec};
 use rechka_sql::plan::Query;
 
 use self::overlay::Overlay;
@@ -40,6 +40,8 @@ pub fn watch(below: Arc<dyn Log>, own: Arc<dyn Log>, mut query: Query, since: Si
     let (result, schema) = (query.result.topic.clone(), query.result.schema.clone());
     let partitions = 0..query.result.partitions;
     let overlay = Overlay::new(below, own.clone(), &query, since)?;
+    // Where the query begins counts as committed; so its results have to be there too.
+    own.create_topic(&TopicSpec::new(result.clone(), partitions.end))?;
     let options = RunOptions {
         // One member for each stage has all of its partitions.
         parallelism: 1,
