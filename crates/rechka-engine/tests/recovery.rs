@@ -134,7 +134,8 @@ fn a_log_that_can_not_say_what_is_committed_loses_no_partition() {
         let log: Arc<dyn Log> = Arc::new(SqliteLog::open(directory.path()).unwrap());
         create_audio_topic(&*log);
         // Where it is missing, it is looked up at the start whether it was deleted.
-        log.create_topic(&TopicSpec::new(topics::TRANSCRIPTS, PARTITIONS)).unwrap();
+        log.create_topic(&TopicSpec::new(topics::TRANSCRIPTS, PARTITIONS))
+            .unwrap();
         append(&*log, &RECORDS);
         let faulty = Faulty::with_failing_lookups(log.clone(), failing.clone());
         let recogniser = start_script(&(faulty as Arc<dyn Log>), small_steps());
