@@ -393,6 +393,29 @@ impl KafkaMember {
         self.shared.check(&epoch.appends)
     }
 
+    /// Whether what is committed is what this member knows of it. The group fences members, not partitions: one that was expelled and is a
+    /// member again may not have been told yet what it has lost, and would commit over its successor.
+    fn compare(&self, offsets: Option<&TopicPartitionList>) -> std::result::Result<(), Failure> {
+        let Some(offsets) = offsets else { return Ok(()) };
+        let mut asked = TopicPartitionList::new();
+        for name in names(offsets) {
+            asked.add_partition(&name.topic, name.partition as i32);
+        }
+        let aborted = |error| Failure::Aborted(failed("asking for what is committed", error));
+        let found = self
+            .consumer
+            .committed_offsets(asked, WHERE_TO_BEGIN)
+            .map_err(aborted)?;
+        for element in found.elements() {
+            element.error().map_err(aborted)?;
+            let name = TopicPartition::new(element.topic(), element.partition().unsigned_abs());
+            if next_offset(element.offset()) != self.committed.get(&name).copied() {
+                return Err(Failure::Fenced { stale: false });
+            }
+        }
+        Ok(())
+    }
+
     fn try_commit(&mut self, epoch: &Epoch, offsets: Option<&TopicPartitionList>) -> std::result::Result<(), Failure> {
         let offsets = match offsets {
             None => None,
@@ -476,14 +499,26 @@ impl Member for KafkaMember {
         }
         let offsets = self.offsets(&epoch)?;
         let begun = Instant::now();
+        let mut compared = false;
         let failure = loop {
-            let (patience, failure) = match self.try_commit(&epoch, offsets.as_ref()) {
+            // Only before the first attempt: after that, what is committed may be our own.
+            let same = if compared {
+                Ok(())
+            } else {
+                self.compare(offsets.as_ref())
+            };
+            compared |= same.is_ok();
+            let (patience, failure) = match same.and_then(|()| self.try_commit(&epoch, offsets.as_ref())) {
                 Ok(()) => {
                     let leaving: HashSet<TopicPartition> = self.leaving.iter().flat_map(names).collect();
                     let named = epoch.offsets.iter().map(|(name, _)| name.clone());
                     self.marked.extend(named.filter(|name| !leaving.contains(name)));
                     self.marked.retain(|name| !leaving.contains(name));
-                    self.committed.extend(epoch.offsets);
+                    for element in offsets.iter().flat_map(TopicPartitionList::elements) {
+                        let name = TopicPartition::new(element.topic(), element.partition().unsigned_abs());
+                        self.committed
+                            .extend(next_offset(element.offset()).map(|offset| (name, offset)));
+                    }
                     return Ok(());
                 }
                 Err(Failure::Refused(error)) => break error.into(),
